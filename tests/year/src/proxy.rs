@@ -15,6 +15,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Response, StatusCode, Uri};
+use axum::serve::ListenerExt as _;
 use devstack::{Clock, Stack};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -39,6 +40,9 @@ const LONGEST_STREAK: u64 = 72;
 
 /// The end of a token is announced so long before.
 const WARNED_BEFORE: i64 = 14 * DAY;
+
+/// After an outage a token's refresh waits for its turn if it lives for longer than this.
+const PATIENT: i64 = 10 * DAY;
 
 /// A request is at most as large as one of DynamoDB's.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -118,6 +122,8 @@ struct Books {
     due_at: i64,
     expires_at: i64,
     is_assumed: bool,
+    /// When a refresh was first tried while the end was near enough to be announced.
+    tried_at: Option<i64>,
     /// Refreshed tokens that were stored.
     stored: u32,
 }
@@ -152,6 +158,8 @@ pub(crate) struct Traffic {
     pub(crate) faults: u64,
     /// Refreshes that Meta was asked for, by hour.
     pub(crate) refreshes: Vec<u32>,
+    /// Those of them that could have waited, by hour.
+    pub(crate) patient: Vec<u32>,
     /// The refresh that came latest after its due time, outages left out.
     pub(crate) latest: Delay,
     /// The most seconds from a token's due time to its refresh, outages included.
@@ -198,8 +206,10 @@ impl Proxy {
         let clock = stack.clock().clone();
         let start = clock.now();
         let kept = Kept { books: vec![Books::default(); people], ..Kept::default() };
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
         Self(Arc::new(Inner {
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: Client::builder(TokioExecutor::new()).build(connector),
             clock,
             start,
             chance,
@@ -215,6 +225,8 @@ impl Proxy {
         let door = Door { proxy: self.clone(), upstream, url: url.into() };
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port is free")?;
         let own = format!("http://{}", listener.local_addr()?);
+        // Without it a small answer waits for an acknowledgement, up to 40 ms in each sweep.
+        let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
         let router = Router::new().fallback(pass).with_state(door);
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(own)
@@ -275,8 +287,8 @@ impl Proxy {
         issued.into_iter().map(|(person, issued)| (person, loss(issued))).collect()
     }
 
-    /// Returns the people who could have been warned of their token's end for a day, while tokens
-    /// could be refreshed, and whose token was only then refreshed.
+    /// Returns the people who had to be warned: their token was refreshed more than a day after a
+    /// refresh was tried in its last two weeks.
     pub(crate) fn take_near(&self) -> Vec<usize> {
         std::mem::take(&mut self.kept().near)
     }
@@ -346,11 +358,13 @@ impl Proxy {
         let fault = self.fault(kept, asked, now);
         kept.figures.faults += u64::from(fault.is_some());
         if asked.call == Call::Refresh {
-            let hour = usize::try_from(now / HOUR).unwrap_or(0);
-            if kept.figures.refreshes.len() <= hour {
-                kept.figures.refreshes.resize(hour + 1, 0);
+            count(&mut kept.figures.refreshes, now);
+            if asked.person.is_some_and(|person| kept.books[person].expires_at - now > PATIENT) {
+                count(&mut kept.figures.patient, now);
             }
-            kept.figures.refreshes[hour] += 1;
+        }
+        if let (Call::Lease, Some(person)) = (asked.call, asked.person) {
+            kept.books[person].is_tried(now);
         }
         if asked.call == Call::StoreToken
             && fault.is_some_and(|fault| matches!(fault, Fault::Answer(..) | Fault::Gone))
@@ -442,7 +456,7 @@ impl Proxy {
         let mut kept = self.kept();
         kept.owners.insert(hash(token), person);
         kept.issued.insert(person, Issued { was_lost: is_lost, was_refused: false });
-        let Books { due_at, expires_at, is_assumed, .. } = kept.books[person];
+        let Books { due_at, expires_at, is_assumed, tried_at, .. } = kept.books[person];
         let since = due_at.max(kept.books[person].failed_until());
         // An assumed life is soon known better, by a write that stores no token.
         if is_assumed {
@@ -455,7 +469,7 @@ impl Proxy {
                 figures.latest.max(Delay { awake: self.0.plan.awake(since, now), person, at: now });
         }
         let left = expires_at - now;
-        if self.0.plan.awake(expires_at - WARNED_BEFORE, now) > DAY {
+        if tried_at.is_some_and(|at| self.0.plan.awake(at, now) > DAY) {
             kept.near.push(person);
         }
         let figures = &mut kept.figures;
@@ -468,6 +482,14 @@ impl Books {
         self.streak.map_or(0, |(until, _)| until).max(self.repaired_at)
     }
 
+    fn is_tried(&mut self, now: i64) {
+        if self.expires_at - now < WARNED_BEFORE {
+            self.tried_at.get_or_insert(now);
+        } else {
+            self.tried_at = None;
+        }
+    }
+
     fn renew(&mut self, person: usize, life: Life, start: Timestamp) {
         let since = |at: Timestamp| at.as_second() - start.as_second();
         self.issued_at = since(life.issued_at);
@@ -475,6 +497,14 @@ impl Books {
         self.is_assumed = life.is_assumed;
         self.due_at = user_id(person).map_or(self.expires_at, |user_id| since(life.due_at(&user_id)));
     }
+}
+
+fn count(hours: &mut Vec<u32>, now: i64) {
+    let hour = usize::try_from(now / HOUR).unwrap_or(0);
+    if hours.len() <= hour {
+        hours.resize(hour + 1, 0);
+    }
+    hours[hour] += 1;
 }
 
 async fn pass(State(door): State<Door>, request: Request) -> Response<Body> {
