@@ -9,7 +9,8 @@ import subprocess
 import samcli
 
 import wiring
-from .stage import call, expect, free_port, listens, until
+from port import free_port
+from .stage import call, expect, listens, until
 
 
 def under_the_runtime_emulator(stage):

@@ -63,12 +63,6 @@ def until(what, get):
     sys.exit(f"FAILED: {what}: nothing came of it in {PATIENCE} s")
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def listens(port):
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0
