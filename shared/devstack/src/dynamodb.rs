@@ -1,8 +1,9 @@
 //! An embedded DynamoDB with the service's two tables.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use aws_sdk_dynamodb::Client;
@@ -19,9 +20,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::post};
 use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use threads_auth_store::{DUE_INDEX, REFERENCE_INDEX};
 
 use crate::data_folder::private_options;
+use crate::once::Transactions;
 
 /// The interval at which expired items are removed. DynamoDB itself takes up to days, so nothing
 /// may depend on it.
@@ -68,16 +72,19 @@ pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// Serves DynamoDB over HTTP. The emulator's own server would respond to any website.
 pub(crate) fn endpoint(database: Database) -> Router {
-    Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(database)
+    let served = (database, Arc::new(Transactions::default()));
+    Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(served)
 }
 
-async fn answer(State(database): State<Database>, headers: HeaderMap, body: Bytes) -> Response {
+type Served = (Database, Arc<Transactions>);
+
+async fn answer(State((database, transactions)): State<Served>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."]
         .into_iter()
         .find_map(|prefix| target.strip_prefix(prefix))
         .unwrap_or_default();
-    let (status, text) = match perform(&database, operation, &body) {
+    let (status, text) = match perform(&database, &transactions, operation, &body) {
         Ok(text) => (StatusCode::OK, text),
         Err(error) => {
             (StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST), error.to_json())
@@ -87,13 +94,25 @@ async fn answer(State(database): State<Database>, headers: HeaderMap, body: Byte
 }
 
 /// Calls an operation with its JSON, and serializes its response.
-fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+fn perform(
+    database: &Database,
+    transactions: &Transactions,
+    operation: &str,
+    body: &Bytes,
+) -> Result<String, DynoxideError> {
+    fn asked<T: DeserializeOwned>(body: &[u8]) -> Result<T, DynoxideError> {
+        serde_json::from_slice(body).map_err(|error| DynoxideError::SerializationException(error.to_string()))
+    }
+    fn answered(answer: &impl Serialize) -> Result<String, DynoxideError> {
+        serde_json::to_string(answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+    }
     macro_rules! operations {
         ($($name:literal => $method:ident,)*) => {
             match operation {
-                $($name => serde_json::to_string(&database.$method(serde_json::from_slice(body)
-                        .map_err(|error| unreadable(&error))?)?)
-                    .map_err(|error| DynoxideError::InternalServerError(error.to_string())),)*
+                $($name => answered(&database.$method(asked(body)?)?),)*
+                "TransactWriteItems" => {
+                    answered(&transactions.make(database, asked(body)?, body, Instant::now())?)
+                }
                 _ => Err(DynoxideError::ValidationException("there is no such operation here".to_owned())),
             }
         };
@@ -116,15 +135,10 @@ fn perform(database: &Database, operation: &str, body: &[u8]) -> Result<String, 
         "Query" => query,
         "Scan" => scan,
         "TransactGetItems" => transact_get_items,
-        "TransactWriteItems" => transact_write_items,
         "UpdateItem" => update_item,
         "UpdateTable" => update_table,
         "UpdateTimeToLive" => update_time_to_live,
     }
-}
-
-fn unreadable(error: &serde_json::Error) -> DynoxideError {
-    DynoxideError::SerializationException(error.to_string())
 }
 
 /// Removes expired items until `stop`, by this machine's clock, which is the only one that the

@@ -21,6 +21,7 @@ mod environment;
 mod feed;
 mod gateway;
 pub mod look;
+mod once;
 mod options;
 mod page;
 mod schedule;
