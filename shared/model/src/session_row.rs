@@ -135,7 +135,8 @@ impl Session {
             .set(A::CompletionHash, completion_hash)
             .set(A::ExpiresAt, expires_at)
             .set(A::Ttl, ttl(unclaimed_until.map_or(expires_at, |until| until.max(expires_at))))
-            .remove(&[A::Reason])
+            // An open session has no completion, unless its row is damaged.
+            .remove(&[A::Reason, A::CompletedAt, A::CompletedBy])
     }
 
     /// Returns the deadline for the completion, if an account is connected in the session now.
@@ -213,5 +214,25 @@ mod tests {
         for later in [connected, completed, noted] {
             assert_eq!(note.apply(later), None);
         }
+    }
+
+    #[test]
+    fn an_open_session_whose_row_says_completed_connects_and_is_read_back() {
+        let user_id = "17841400000000001".parse().unwrap();
+        let row: Row = [
+            (A::Pk, Key::session("session").as_str().into()),
+            (A::Id, "session".into()),
+            (A::Reference, "user-7".into()),
+            (A::ExpiresAt, 3_600_i64.into()),
+            (A::Status, SessionStatus::Open.as_str().into()),
+            (A::CompletedAt, 7_i64.into()),
+        ]
+        .into_iter()
+        .collect();
+        let session = Session::from_row("short-lived", &row).unwrap();
+        let connect = session.connect(&user_id, "hash", None, Timestamp::UNIX_EPOCH);
+        let connected = Session::from_row("short-lived", &connect.apply(row).unwrap()).unwrap();
+        assert_eq!(connected.state.status(), SessionStatus::Connected);
+        assert!(matches!(connected.state, SessionState::Connected { .. }));
     }
 }
