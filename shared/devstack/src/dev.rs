@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Redirect, Response};
@@ -144,9 +145,14 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
 
 /// Removes the app at the sandbox, as the person would in Threads. Our grant learns of it only from
 /// Meta.
-async fn revoke(State(shared): State<Shared>, Path(user_id): Path<String>, headers: HeaderMap) -> Response {
-    let revoked = shared.sandbox.as_ref().is_some_and(|sandbox| sandbox.revoke(&user_id));
-    if revoked {
+async fn revoke(
+    State(shared): State<Shared>,
+    user_id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    if let (Some(sandbox), Ok(Path(user_id))) = (&shared.sandbox, user_id)
+        && sandbox.revoke(&user_id)
+    {
         return done(&headers, Json(json!({"revoked": user_id})));
     }
     refusal(StatusCode::NOT_FOUND, "not_found", "the sandbox has no such account")

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, patch, post};
 use serde::de::DeserializeOwned;
@@ -67,6 +68,20 @@ fn finish(outcome: Outcome) -> Response {
 
 fn bad_request(error: String) -> Refused {
     Refused(StatusCode::BAD_REQUEST, error)
+}
+
+/// The variable segments of a path. If they are no text, the answer says so as the others do.
+struct Segments<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(segments)) => Ok(Self(segments)),
+            Err(rejection) => Err(finish(Err(bad_request(rejection.body_text())))),
+        }
+    }
 }
 
 fn no_account() -> Refused {
@@ -206,7 +221,7 @@ impl AccountChange {
 
 async fn change_account(
     State(sandbox): State<Sandbox>,
-    Path(user_id): Path<String>,
+    Segments(user_id): Segments<String>,
     body: Bytes,
 ) -> Response {
     finish(read(&body).and_then(|change: AccountChange| {
@@ -216,7 +231,7 @@ async fn change_account(
 
 async fn act_on_account(
     State(sandbox): State<Sandbox>,
-    Path((user_id, action)): Path<(String, String)>,
+    Segments((user_id, action)): Segments<(String, String)>,
 ) -> Response {
     let status = match &*action {
         "revoke" => AccountStatus::Revoked,
@@ -238,7 +253,11 @@ struct Withdraw {
     scope: String,
 }
 
-async fn withdraw(State(sandbox): State<Sandbox>, Path(user_id): Path<String>, body: Bytes) -> Response {
+async fn withdraw(
+    State(sandbox): State<Sandbox>,
+    Segments(user_id): Segments<String>,
+    body: Bytes,
+) -> Response {
     finish(read(&body).and_then(|Withdraw { scope }| {
         if scope == BASIC_SCOPE {
             return Err(bad_request(format!(
@@ -252,7 +271,7 @@ async fn withdraw(State(sandbox): State<Sandbox>, Path(user_id): Path<String>, b
     }))
 }
 
-async fn signed_request(State(sandbox): State<Sandbox>, Path(user_id): Path<String>) -> Response {
+async fn signed_request(State(sandbox): State<Sandbox>, Segments(user_id): Segments<String>) -> Response {
     finish(match sandbox.account(&user_id) {
         Some(_) => Ok((StatusCode::OK, json!({ "signed_request": sandbox.signed_request(&user_id) }))),
         None => Err(no_account()),

@@ -8,13 +8,15 @@ use std::time::Instant;
 use anyhow::Error;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, RawQuery, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use devstack::for_this_machine;
 use devstack::look::filter::{Filter, parameter};
+use serde::de::DeserializeOwned;
 use threads_auth::{Key, Pause};
 use threads_auth_model::Summary;
 use threads_auth_web::headers::secure;
@@ -55,7 +57,7 @@ pub(super) fn routes(console: Arc<Console>) -> Router {
 }
 
 /// Exchanges the link for the cookie.
-async fn open(State(console): Shared, method: Method, Path(secret): Path<String>) -> Response {
+async fn open(State(console): Shared, method: Method, Segments(secret): Segments<String>) -> Response {
     // A program that only looks if the link works must not use it up.
     let cookie = (method == Method::GET).then(|| console.entrance.open(&secret)).flatten();
     let Some(cookie) = cookie else {
@@ -65,6 +67,20 @@ async fn open(State(console): Shared, method: Method, Path(secret): Path<String>
     };
     let home = Redirect::to(console.entrance.base());
     secure(([(header::SET_COOKIE, cookie)], home).into_response())
+}
+
+/// The variable segments of a path. No page has an address whose segments are no text.
+struct Segments<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(segments)) => Ok(Self(segments)),
+            Err(_) => Err(nowhere().await),
+        }
+    }
 }
 
 async fn nowhere() -> Response {
@@ -101,7 +117,7 @@ async fn show_accounts(State(console): Shared, RawQuery(query): RawQuery) -> Res
     }
 }
 
-async fn show_account(State(console): Shared, Path(user_id): Path<String>) -> Response {
+async fn show_account(State(console): Shared, Segments(user_id): Segments<String>) -> Response {
     let now = console.now().await;
     match account_of(&console, &user_id).await {
         Ok(Some(found)) => account::page(&console, &found, now),
@@ -117,7 +133,7 @@ async fn account_of(console: &Console, user_id: &str) -> Result<Option<Summary>,
     Ok(console.stack.service.find_grant(&user_id).await?.map(Summary::from))
 }
 
-async fn ask(State(console): Shared, Path((user_id, deed)): Path<(String, String)>) -> Response {
+async fn ask(State(console): Shared, Segments((user_id, deed)): Segments<(String, String)>) -> Response {
     let Some(deed) = deed.parse().ok().filter(|_| console.writes) else {
         return nowhere().await;
     };
@@ -130,7 +146,7 @@ async fn ask(State(console): Shared, Path((user_id, deed)): Path<(String, String
 
 async fn change(
     State(console): Shared,
-    Path((user_id, deed)): Path<(String, String)>,
+    Segments((user_id, deed)): Segments<(String, String)>,
     body: Bytes,
 ) -> Result<Response, Refused> {
     let form = own_form(&console, &body)?;
