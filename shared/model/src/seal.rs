@@ -424,7 +424,8 @@ pub fn change_keyring(text: &str, change: KeyringChange<'_>) -> Result<Zeroizing
         }
         KeyringChange::Identify(table) if keyring.id.is_none() => {
             keyring.id = Some(random_text::<16>().map_err(|_| KeyringError::Id)?);
-            keyring.table = Some(table.to_owned());
+            // All values were sealed under the name that the keyring has, if it has lost its id.
+            keyring.table.get_or_insert_with(|| table.to_owned());
         }
         KeyringChange::Identify(_) => {}
         KeyringChange::Upgrade => keyring.format = Some(Format::Second as u32),
@@ -685,6 +686,13 @@ mod tests {
         let learned = change_keyring(&first, KeyringChange::Identify("grants")).unwrap();
         let again = change_keyring(&learned, KeyringChange::Identify("grants-restored")).unwrap();
         assert_eq!(again, learned);
+        // A keyring that has lost its id goes on opening what it has sealed.
+        let idless = {
+            let mut text: serde_json::Value = serde_json::from_str(&learned).unwrap();
+            text.as_object_mut().unwrap().remove("id");
+            change_keyring(&text.to_string(), KeyringChange::Identify("grants-restored")).unwrap()
+        };
+        assert!(idless.contains(r#""table":"grants""#));
         let writes = change_keyring(&learned, KeyringChange::Upgrade).unwrap();
         let [first, learned, writes] = [&first, &learned, &writes].map(|text| ring(text));
         let formats = [&first, &learned, &writes].map(Keyring::format);
