@@ -359,7 +359,10 @@ impl Proxy {
         kept.figures.faults += u64::from(fault.is_some());
         if asked.call == Call::Refresh {
             count(&mut kept.figures.refreshes, now);
-            if asked.person.is_some_and(|person| kept.books[person].expires_at - now > PATIENT) {
+            // The end of access to a private profile's data is announced in time.
+            if asked.person.is_some_and(|person| {
+                !self.0.plan.private[person] && kept.books[person].expires_at - now > PATIENT
+            }) {
                 count(&mut kept.figures.patient, now);
             }
         }
