@@ -547,6 +547,32 @@ async fn accounts_that_cannot_be_counted_are_not_refreshed_at_once() {
     assert_eq!((report.count(RefreshOutcome::Refreshed), report.left), (LEAST, 100 - LEAST), "{report:?}");
 }
 
+/// The rows of tokens that wait are read a hundred at a time, or one by one if that is refused.
+#[tokio::test]
+async fn rows_that_wait_are_read_together() {
+    const LEAST: u64 = 40;
+    for is_refused in [false, true] {
+        let stack = stack().await;
+        seed(&stack, 300).await;
+        let (proxy, mut config) = Proxy::before(&stack, &[]).await;
+        config.sweep_least = LEAST;
+        let service = ThreadsAuth::new(config).unwrap();
+        stack.clock().advance(41 * DAY);
+        if is_refused {
+            proxy.fail_on(proxy::Fault::DENIED, "BatchGetItem", 0);
+        }
+        let report = service.sweep(stack.clock().now(), A_SWEEP).await.unwrap();
+        let left = 300 - LEAST;
+        assert_eq!((report.count(RefreshOutcome::Refreshed), report.left), (LEAST, left), "{report:?}");
+        let calls = proxy.calls();
+        let count = |name| calls.iter().filter(|call| *call == name).count() as u64;
+        let reads = (count("BatchGetItem"), count("GetItem"));
+        println!("{left} rows that wait: {} reads of many, {} of one", reads.0, reads.1);
+        assert_eq!(reads.0, 3);
+        assert!(if is_refused { reads.1 >= left } else { reads.1 < 10 }, "{reads:?}");
+    }
+}
+
 /// Measurements, which take minutes: `.ci/full pace`.
 #[cfg(feature = "measures")]
 mod measures {

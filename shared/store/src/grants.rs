@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
-use aws_sdk_dynamodb::types::{ReturnValue, Select};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValue, Select};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Beside, Lease, LeaseReason, Refreshed, Right};
@@ -11,7 +11,7 @@ use threads_graph::UserId;
 use tokio::time::Instant;
 
 use crate::StoreError;
-use crate::error::failed;
+use crate::error::{failed, unbuildable};
 use crate::expression::Expressions;
 use crate::item::{Item, row};
 use crate::table::{Changed, Store, WriteOutcome, pk, stream};
@@ -76,6 +76,23 @@ impl Store {
     pub async fn grant_at(&self, key: &Key) -> Result<Option<Grant>, StoreError> {
         let row = self.read(key, "read a grant").await?;
         Ok(row.map(|row| Grant::from_row(&self.grants, &row)).transpose()?)
+    }
+
+    /// Reads the grants of up to 100 keys that were found in an index, in no particular order. Rows
+    /// that are gone or inconsistent, and those for which DynamoDB had no room, are missing.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails.
+    pub async fn grants_at(&self, keys: &[Key]) -> Result<Vec<Grant>, StoreError> {
+        const OPERATION: &str = "read grants";
+        let keys = keys.iter().map(|key| [(Attribute::Pk.as_str().to_owned(), pk(key))].into()).collect();
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+        let request = self.client.batch_get_item();
+        let request = request.request_items(&self.grants, keys.map_err(unbuildable(OPERATION))?);
+        let answer = request.send().await.map_err(failed(OPERATION))?;
+        let items = answer.responses.unwrap_or_default().remove(&self.grants).unwrap_or_default();
+        let grants = items.iter().map(|item| Grant::from_row(&self.grants, &row(item)));
+        Ok(grants.filter_map(Result::ok).collect())
     }
 
     /// Reads a page of grants in no particular order, each as a grant or as its inconsistency.

@@ -3,9 +3,11 @@
 //! stay due, and later sweeps find them in the index's own order: those that have waited longest
 //! come first.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use threads_auth_model::schedule::{self, DataAccess};
-use threads_auth_model::{Claim, Grant, State, error_chain};
+use threads_auth_model::{Claim, Grant, Key, State, error_chain};
 
 use crate::clients::Clients;
 
@@ -33,6 +35,27 @@ pub(crate) async fn quota(clients: &Clients) -> u64 {
 
 fn quota_of(accounts: u64) -> u64 {
     (accounts * HOURS_AT_ONCE).div_ceil(HOURS_BETWEEN)
+}
+
+/// The rows of a look.
+pub(crate) struct Looked {
+    /// Number of those that wait.
+    pub(crate) left: u64,
+    /// The others, and those that could not be read. Each is read once more by itself.
+    pub(crate) urgent: Vec<Key>,
+}
+
+/// Reads due rows together, and leaves those that can wait. After an outage a sweep finds many.
+pub(crate) async fn look(clients: &Clients, keys: Vec<Key>, now: Timestamp) -> Looked {
+    let grants = clients.store.grants_at(&keys).await.unwrap_or_else(|error| {
+        tracing::warn!(error = error_chain(&error), "due rows could not be read together");
+        Vec::new()
+    });
+    let waiting = grants.iter().filter(|grant| may_wait(grant, now)).map(|grant| Key::grant(&grant.user_id));
+    let waiting: HashSet<Key> = waiting.collect();
+    let all = keys.len();
+    let urgent: Vec<_> = keys.into_iter().filter(|key| !waiting.contains(key)).collect();
+    Looked { left: (all - urgent.len()) as u64, urgent }
 }
 
 /// Returns true if a due grant needs nothing but a refresh, which can wait.

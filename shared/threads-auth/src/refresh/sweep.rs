@@ -44,6 +44,10 @@ const SETTLED_AT_ONCE: usize = 16;
 /// The most new tokens that wait to be tried. Others are tried by the next call with them.
 const MAX_TRIALS: usize = 1_000;
 
+/// The most rows that DynamoDB returns in one answer, and the most such answers awaited at once.
+const LOOKED_AT_ONCE: usize = 100;
+const LOOKS: usize = 4;
+
 /// Calls to Meta are counted in blocks of this size, since each count is a write.
 const COUNTED_AT_ONCE: u64 = 1_000;
 
@@ -249,9 +253,12 @@ async fn process_due(
     let mut round = Round::new(refresher, stopped);
     let mut attempts = FuturesUnordered::new();
     let (mut next, mut is_all_read, mut is_all_seen) = (None, false, false);
+    // Rows that are looked at together, since most of them can wait.
+    let mut unseen = Vec::new();
     let mut unreadable = None;
     loop {
         let mut pause = None;
+        next = next.or_else(|| round.urgent.pop_front());
         if next.is_some() {
             match round.admit(attempts.len()) {
                 Admission::Now => {
@@ -262,10 +269,21 @@ async fn process_due(
                 Admission::Never => {
                     stopped.get_or_init(|| Stopped::Store);
                     (next, is_all_read) = (None, true);
+                    unseen.clear();
+                    round.urgent.clear();
                 }
             }
         }
-        if is_all_read && attempts.is_empty() && !is_all_seen {
+        if unseen.len() >= LOOKED_AT_ONCE || (is_all_read && !unseen.is_empty()) {
+            let keys = std::mem::take(&mut unseen);
+            if round.is_over() {
+                is_all_read = true;
+            } else {
+                round.look(keys, now);
+            }
+        }
+        let is_idle = next.is_none() && attempts.is_empty() && round.looks == 0;
+        if is_all_read && is_idle && !is_all_seen {
             // Verdicts need not wait for the last trials.
             is_all_seen = true;
             round.settle();
@@ -277,8 +295,14 @@ async fn process_due(
                 Beside::Done => {}
                 Beside::Settled(settled) => outcomes = settled,
                 Beside::Quota(found) => round.quota = Quota::Known(found),
+                Beside::Looked(looked) => {
+                    round.looks -= 1;
+                    report.left += looked.left;
+                    round.urgent.extend(looked.urgent);
+                }
             },
-            key = due.next(), if next.is_none() && !is_all_read => match key {
+            key = due.next(), if next.is_none() && !is_all_read && round.looks < LOOKS => match key {
+                Some(Ok(key)) if round.is_full() => unseen.push(key),
                 Some(Ok(key)) => next = Some(key),
                 Some(Err(error)) => {
                     tracing::error!(error = error_chain(&error), "a part of the due index could not be read");
@@ -318,6 +342,10 @@ struct Round<'a> {
     /// Number of refreshes that were begun.
     begun: u64,
     quota: Quota,
+    /// Number of reads under way of rows that may be left.
+    looks: usize,
+    /// Rows that have been read, and that may not be left.
+    urgent: VecDeque<Key>,
     pending: PendingVerdicts,
     trials: VecDeque<Trial>,
     /// Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
@@ -333,14 +361,16 @@ impl<'a> Round<'a> {
             breaker: 0,
             begun: 0,
             quota: Quota::Unknown,
+            looks: 0,
+            urgent: VecDeque::new(),
             pending: PendingVerdicts::default(),
             trials: VecDeque::new(),
             beside: FuturesUnordered::new(),
         }
     }
 
-    /// Decides if another grant is begun beside those in flight, or ends the sweep.
-    fn admit(&self, in_flight: usize) -> Admission {
+    /// Returns true if no other grant is begun, and notes why.
+    fn is_over(&self) -> bool {
         let (clients, time, pace) = (self.refresher.clients, self.refresher.time, &self.refresher.pace);
         // A grant is begun only with time left for its calls to Meta and its writes.
         if !time.leaves(clients.config.work_time()) {
@@ -350,17 +380,34 @@ impl<'a> Round<'a> {
         } else if self.breaker >= BREAKER {
             self.stopped.get_or_init(|| Stopped::Threads);
         }
-        match (self.stopped.get(), self.quota) {
-            (Some(_), _) => Admission::Never,
-            (None, Quota::Counting) if self.begun >= clients.config.sweep_least => Admission::Wait(None),
-            (None, _) => pace.admit(in_flight, time.elapsed()),
+        self.stopped.get().is_some()
+    }
+
+    /// Decides if another grant is begun beside those in flight, or ends the sweep.
+    fn admit(&self, in_flight: usize) -> Admission {
+        let Refresher { clients, time, pace, .. } = self.refresher;
+        match (self.is_over(), self.quota) {
+            (true, _) => Admission::Never,
+            (false, Quota::Counting) if self.begun >= clients.config.sweep_least => Admission::Wait(None),
+            (false, _) => pace.admit(in_flight, time.elapsed()),
         }
+    }
+
+    /// Returns true if a further grant may be left for a later sweep.
+    fn is_full(&self) -> bool {
+        matches!(self.quota, Quota::Known(quota) if self.begun >= quota)
+    }
+
+    /// Begins to read rows that may be left.
+    fn look(&mut self, keys: Vec<Key>, now: Timestamp) {
+        self.looks += 1;
+        self.beside.push(catch_up::look(self.refresher.clients, keys, now).map(Beside::Looked).boxed());
     }
 
     /// Counts a refresh that begins. Returns true if it may be left for a later sweep.
     fn begin(&mut self) -> bool {
         let clients = self.refresher.clients;
-        let may_be_left = matches!(self.quota, Quota::Known(quota) if self.begun >= quota);
+        let may_be_left = self.is_full();
         self.begun += 1;
         // The number is known by the time it matters, and no place stays empty until then.
         let soon = self.begun.saturating_add(clients.config.sweep_concurrency as u64);
@@ -445,6 +492,8 @@ enum Beside {
     Settled(Vec<RefreshOutcome>),
     /// After this many refreshes the sweep leaves what can wait.
     Quota(u64),
+    /// Rows were read, to leave those that can wait.
+    Looked(catch_up::Looked),
 }
 
 /// The pending verdicts of a sweep, and the counts that reveal a wave.
