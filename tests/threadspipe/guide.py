@@ -12,14 +12,18 @@ import os
 import pathlib
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
 import urllib.parse
 import urllib.request
 
-README = pathlib.Path(__file__).resolve().parents[2] / "cli" / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "infra" / "tools"))
+
+from port import free_port  # noqa: E402
+
+README = ROOT / "cli" / "README.md"
 APP = {"your-app-id": "9876543210987654", "your-app-secret": "sandbox-app-secret"}
 SECONDS = 300
 
@@ -42,12 +46,6 @@ def browser(url: str):
     accounts = urllib.parse.urljoin(url, "/control/accounts")
     user_id = json.load(opener.open(accounts, timeout=SECONDS))["accounts"][0]["user_id"]
     opener.open(f"{url}&auto_approve={user_id}", timeout=SECONDS).read()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # A reader's work by hand before the block with the placeholder.
