@@ -42,7 +42,7 @@ const LONGEST_STREAK: u64 = 72;
 const WARNED_BEFORE: i64 = 14 * DAY;
 
 /// After an outage a token's refresh waits for its turn if it lives for longer than this.
-const PATIENT: i64 = 10 * DAY;
+const CAN_WAIT: i64 = 10 * DAY;
 
 /// A request is at most as large as one of DynamoDB's.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -225,7 +225,7 @@ impl Proxy {
         let door = Door { proxy: self.clone(), upstream, url: url.into() };
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port is free")?;
         let own = format!("http://{}", listener.local_addr()?);
-        // Without it a small answer waits for an acknowledgement, up to 40 ms in each sweep.
+        // An answer that waits for an acknowledgement would let a paused clock reach the time-outs.
         let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
         let router = Router::new().fallback(pass).with_state(door);
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -317,7 +317,7 @@ impl Proxy {
 
     /// Returns true if the stored token's end is so near that it is announced.
     pub(crate) fn ends_soon(&self, person: usize) -> bool {
-        self.kept().books[person].expires_at - self.now() < WARNED_BEFORE
+        self.kept().books[person].ends_soon(self.now())
     }
 
     pub(crate) fn stored(&self) -> Vec<u32> {
@@ -361,13 +361,13 @@ impl Proxy {
             count(&mut kept.figures.refreshes, now);
             // The end of access to a private profile's data is announced in time.
             if asked.person.is_some_and(|person| {
-                !self.0.plan.private[person] && kept.books[person].expires_at - now > PATIENT
+                !self.0.plan.private[person] && kept.books[person].expires_at - now > CAN_WAIT
             }) {
                 count(&mut kept.figures.patient, now);
             }
         }
         if let (Call::Lease, Some(person)) = (asked.call, asked.person) {
-            kept.books[person].is_tried(now);
+            kept.books[person].note_try(now);
         }
         if asked.call == Call::StoreToken
             && fault.is_some_and(|fault| matches!(fault, Fault::Answer(..) | Fault::Gone))
@@ -485,12 +485,12 @@ impl Books {
         self.streak.map_or(0, |(until, _)| until).max(self.repaired_at)
     }
 
-    fn is_tried(&mut self, now: i64) {
-        if self.expires_at - now < WARNED_BEFORE {
-            self.tried_at.get_or_insert(now);
-        } else {
-            self.tried_at = None;
-        }
+    fn ends_soon(&self, now: i64) -> bool {
+        self.expires_at - now < WARNED_BEFORE
+    }
+
+    fn note_try(&mut self, now: i64) {
+        self.tried_at = self.ends_soon(now).then(|| self.tried_at.unwrap_or(now));
     }
 
     fn renew(&mut self, person: usize, life: Life, start: Timestamp) {

@@ -17,7 +17,7 @@ const END_ANNOUNCED: i64 = 41 * 24;
 /// Hours, outages left out, that a due token waits at most.
 const LATE: i64 = 72;
 /// Refreshes of the busiest hour, as a multiple of the mean, of tokens that can wait: they live for
-/// longer than ten days. The others are refreshed at once.
+/// longer than ten days, and their person's profile is not private.
 const LOAD: f64 = 12.0;
 /// The least mean of an hour at which chance does not decide its load.
 const LEAST_MEAN: f64 = 12.0;
@@ -167,7 +167,7 @@ impl Report {
 struct Load {
     /// Load of the busiest hour, as a multiple of the mean.
     most: f64,
-    /// The same of tokens that live for longer than ten days, and its hour.
+    /// The same of tokens that can wait, and its hour.
     patient: f64,
     hour: i64,
     /// Refreshes in an hour.
