@@ -7,10 +7,14 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use year::{Extent, Settings, run};
 
+#[cfg(feature = "large")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 // All servers are in this process, so if nothing is ready, everything waits for a pause before a
 // retry. The paused clock goes on at once.
-#[cfg_attr(feature = "no-pauses", tokio::main(flavor = "current_thread", start_paused = true))]
-#[cfg_attr(not(feature = "no-pauses"), tokio::main)]
+#[cfg_attr(feature = "large", tokio::main(flavor = "current_thread", start_paused = true))]
+#[cfg_attr(not(feature = "large"), tokio::main)]
 async fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: &str, what: &'static str| {
