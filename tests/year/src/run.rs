@@ -340,6 +340,14 @@ impl Year {
         let later = self.coming.split_off(&(now + 1, 0));
         let people = std::mem::replace(&mut self.coming, later);
         let (service, sandbox) = (self.stack.service(), &self.sandbox);
+        // Meta does not say whose the token of a restricted account is.
+        let is_restricted = |person| {
+            let account = sandbox.account(&user_text(person));
+            account.is_some_and(|account| account.status == AccountStatus::Restricted)
+        };
+        let (restricted, people): (Vec<_>, Vec<_>) =
+            people.into_iter().partition(|(_, person)| is_restricted(*person));
+        self.coming.extend(restricted);
         let at = self.stack.clock().now();
         let connected: Vec<(usize, String, Life)> = stream::iter(people)
             .map(|(_, person)| async move {
