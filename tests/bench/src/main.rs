@@ -2,6 +2,7 @@
 //! `docs/PERFORMANCE.md`, and `.ci/run guard` compares what is the same on each machine with
 //! `.ci/guard.toml`.
 
+mod growth;
 mod guard;
 mod lambda;
 mod measure;
@@ -52,6 +53,9 @@ enum Command {
         /// Leaves out what is not named so, or is no sweep if it is `sweep`.
         #[arg(long)]
         only: Option<String>,
+        /// Draws the sweeps' growth into this SVG file.
+        #[arg(long)]
+        growth: Option<PathBuf>,
     },
 }
 
@@ -63,8 +67,8 @@ async fn main() -> Result<()> {
             Box::pin(guard::guard(&folder, &file, write)).await
         }
         Command::Root { folder } => root::create(&folder),
-        Command::Table { root, folder, spawns, only } => {
-            Box::pin(table::table(&root, &folder, spawns, only.as_deref())).await
+        Command::Table { root, folder, spawns, only, growth } => {
+            Box::pin(table::table(&root, &folder, spawns, only.as_deref(), growth.as_deref())).await
         }
     }
 }

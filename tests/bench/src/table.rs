@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use rustls::ServerConfig;
 use tempfile::TempDir;
 
+use crate::growth;
 use crate::lambda::executable;
 use crate::measure::{Life, instructions, life};
 use crate::root;
@@ -22,7 +23,7 @@ use crate::wire::{Counts, Pace};
 /// As a region and Meta answer.
 const LATE: Pace = Pace::After { aws: Duration::from_millis(6), graph: Duration::from_millis(200) };
 /// Grants in flight, and how many are due: twelve seconds of them.
-const SWEEPS: [(u64, u64); 3] = [(16, 960), (64, 3_840), (256, 15_360)];
+const SWEEPS: [(u64, u64); 5] = [(1, 60), (4, 240), (16, 960), (64, 3_840), (256, 15_360)];
 /// The works that are divided by an anchor's.
 const FLOOR: &str = "empty";
 const BARE: &str = "bare-302";
@@ -75,7 +76,13 @@ fn copies(folder: &Path, works: &[Work]) -> Result<TempDir> {
 }
 
 /// Measures everything, or what is named so, and prints the tables.
-pub(crate) async fn table(root: &Path, folder: &Path, spawns: usize, only: Option<&str>) -> Result<()> {
+pub(crate) async fn table(
+    root: &Path,
+    folder: &Path,
+    spawns: usize,
+    only: Option<&str>,
+    picture: Option<&Path>,
+) -> Result<()> {
     let tls = root::server(root)?;
     let is_wanted = |work: &Work| {
         let is_built = *work != Work::Node || executable(folder, work.function()).is_ok();
@@ -113,7 +120,10 @@ pub(crate) async fn table(root: &Path, folder: &Path, spawns: usize, only: Optio
         show(&waiting(&subjects));
     }
     if sweeps {
-        sweeping(&copies.path().join("refresh"), &tls).await?;
+        let sweeps = sweeping(&copies.path().join("refresh"), &tls).await?;
+        if let Some(picture) = picture {
+            fs::write(picture, growth::picture(&sweeps))?;
+        }
     }
     Ok(())
 }
@@ -190,16 +200,17 @@ fn waiting(subjects: &[Subject]) -> String {
     text
 }
 
-/// Prints each sweep when it is over.
-async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<()> {
+/// Prints each sweep when it is over. Returns them with their grants in flight.
+async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<Vec<(u64, Swept)>> {
     show(
         "Sweeps; the bound is that of one call in flight for each grant: in flight ÷ 200 ms\n\n\
          | in flight | due | seconds | refreshes a second | of the bound | CPU ms a token | calls a token | connections | MiB |\n\
          |---|---|---|---|---|---|---|---|---|",
     );
+    let mut sweeps = Vec::new();
     for (at_once, count) in SWEEPS {
-        let Swept { due, took, rate, cpu, memory, connections, calls } =
-            Box::pin(sweep(refresh, tls, at_once, count, LATE)).await?;
+        let swept = Box::pin(sweep(refresh, tls, at_once, count, LATE)).await?;
+        let &Swept { due, took, rate, cpu, memory, connections, calls } = &swept;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let [bound, cpu, calls, memory] = [
             at_once as f64 * 5.0,
@@ -211,8 +222,9 @@ async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<()> {
         show(&format!(
             "| {at_once} | {due} | {seconds:.1} | {rate:.0} | {share:.0} % | {cpu:.2} | {calls:.1} | {connections} | {memory:.0} |"
         ));
+        sweeps.push((at_once, swept));
     }
-    Ok(())
+    Ok(sweeps)
 }
 
 /// Returns the size of an executable's archive, packed as `infra/package` measures it.
