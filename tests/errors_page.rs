@@ -19,10 +19,11 @@ const OPENING: &str = "\
 shared/threads-graph/src/known_error.rs or in shared/threads-auth/src/remedy.rs. -->
 
 What Meta answers when something fails, what it means, and what follows from it: for the service,
-for whoever runs it, for the app's backend and for the person. `doctor` and the command line say the
-same, because they have it from the same table. A log's line of an error has the sentence that opens
-its part below, with Meta's code and subcode; `error.kind` and `error.next` of a command's `--json`
-are the class and what helps an operator.
+for whoever runs it, for the app's backend and for the person. About the app's setup and a token
+that is too young, `doctor` and the command line say the same, because they have it from the same
+table. A log's line of an error has the sentence that opens its part below, with Meta's code and
+subcode. In a command's `--json`, `error.kind` is the class, and `error.next` tells whoever runs the
+command what helps, if anything does.
 
 Nothing here was tried at Meta. The last column says who reports it; where it names Meta's pages,
 they are those of August 2026. Most of what the dialog refuses never comes back to the service: the
