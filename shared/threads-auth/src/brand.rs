@@ -1,5 +1,5 @@
 //! The brand of the app on our pages: its name, its links and its colour.
-//! Owns their form, and refuses at the start what a page could not show. Pages decide the rest.
+//! Owns their form: start-up refuses a value that a page could not show. Pages decide the rest.
 
 use std::str::FromStr;
 

@@ -90,17 +90,17 @@ pub struct Config {
     /// Number of grants that a sweep begins with: one. No variable sets it; the benchmark compares
     /// sweeps with and without the slow start.
     pub sweep_start: usize,
-    /// Number of refreshes that a sweep makes in any case after an outage, before it leaves what
-    /// can wait: 250. No variable sets it; tests choose it by the number of their accounts.
+    /// Minimum number of refreshes of a sweep after an outage, before it leaves tokens that can
+    /// wait: 250. No variable sets it; tests choose it by the number of their accounts.
     pub sweep_least: u64,
     /// `GRAPH_CALLS_PER_HOUR`, default none: hourly limit of calls to Meta, by sweeps and requests
     /// for tokens together. Sweeps stop when it is reached.
     pub graph_calls_per_hour: Option<u64>,
-    /// `CHECK_EVERY_DAYS`, default none, at most 30: each account is looked at once in so many days
-    /// with a call to Meta, even if its token is not due.
+    /// `CHECK_EVERY_DAYS`, default none, at most 30: interval at which each account is checked with
+    /// a call to Meta, even if its token is not due.
     pub check_every: Option<SignedDuration>,
-    /// `UNCLAIMED_HOURS`, default 24, at most 720: time after which an account ends that was
-    /// connected in a session, unless its session is completed.
+    /// `UNCLAIMED_HOURS`, default 24, at most 720: time after which an account that was connected
+    /// in a session ends, unless the session is completed.
     pub unclaimed_time: SignedDuration,
     /// `REQUEST_SECONDS`, default 30: the longest time of a request, which is API Gateway's limit.
     /// All timeouts are fractions of it.
@@ -136,8 +136,8 @@ pub struct WebhookConfig {
     pub secret_id: String,
     /// `WEBHOOK_QUEUE`: URL of the queue that the events come from. Development has none.
     pub queue: Option<String>,
-    /// `WEBHOOK_DEAD_LETTERS`: URL of the queue for events that were given up. Development has
-    /// none.
+    /// `WEBHOOK_DEAD_LETTERS`: URL of the queue for events that could not be delivered. Development
+    /// has none.
     pub dead_letters: Option<String>,
 }
 
@@ -269,7 +269,7 @@ impl Config {
         let webhook = vars.webhook();
         let endpoints = vars.endpoints();
         let aws = vars.aws(request_time, credentials);
-        // Every `None` has pushed a problem, but that of no webhook.
+        // Every `None` has pushed a problem, except that of an absent webhook.
         let complete = (|| {
             Some(Self {
                 public_url: public_url?,
@@ -367,8 +367,8 @@ impl Config {
         aws::longest_call(self.request_time)
     }
 
-    /// Returns the time that must be left of the work time before an authorization code is spent:
-    /// for that call, and for a second write, if the first one finds that the account has ended.
+    /// Returns the work time that must be left when an authorization code is spent: enough for that
+    /// call, and for a second write if the first one finds that the account has ended.
     pub(crate) fn spending_time(&self) -> Duration {
         self.call_timeouts().request + self.write_time()
     }
@@ -379,7 +379,8 @@ impl Config {
         self.request_time * 4 / 15
     }
 
-    /// Returns the time for which a row is not read again that was read beside the secrets.
+    /// Returns the time within which a row that was read together with the secrets is not read
+    /// again.
     pub(crate) fn row_time(&self) -> Duration {
         self.request_time / 30
     }
@@ -461,7 +462,7 @@ impl Vars<'_> {
         self.with_default(setting.as_str(), default, parse)
     }
 
-    /// Returns the receiver of webhooks, if there is one and nothing is wrong with it.
+    /// Returns the receiver of webhooks, if one is configured and valid.
     fn webhook(&mut self) -> Option<WebhookConfig> {
         let text = |text: &str| Some(text.to_owned());
         let url = self.with_default("WEBHOOK_URL", "", |text| match text {
@@ -571,8 +572,9 @@ mod tests {
         .into()
     }
 
-    /// A callback that begins to spend its code at the last moment has time for that and for two
-    /// writes, or for asking whose token it is and for one, before Lambda ends it.
+    /// A callback that spends its code at the last moment still has time for that call and two
+    /// writes, or for a second call that identifies the account and one write, before its response
+    /// is due.
     #[test]
     fn the_times_of_a_callback_fit_into_its_request() {
         for seconds in 1..=900_u32 {

@@ -70,7 +70,7 @@ async fn page(clients: &Clients, vault: &Vault) -> Result<(), threads_graph::Err
         first => first,
     };
     match page {
-        // The page is for browsers, and may turn others away: that is no change of it.
+        // The page is for browsers and may refuse other clients, so a refusal is no drift.
         Err(error) if error.kind() == ErrorKind::Rejected => Ok(()),
         page => page.map(drop),
     }

@@ -11,7 +11,7 @@ const MAX_LOCALES: usize = 128;
 threads_graph::names! {
     /// A language of our pages, by its BCP 47 tag.
     pub enum Language {
-        /// The language of everybody for whom there is no other.
+        /// The default, for people whose language the pages do not have.
         English => "en",
         /// Japanese.
         Japanese => "ja",
@@ -58,7 +58,7 @@ impl Language {
             "ko" => Self::Korean,
             "de" => Self::German,
             "fr" => Self::French,
-            // Java's and Android's tag for Indonesian is from before 1989.
+            // Java and Android still send the tag for Indonesian from before 1989.
             "id" | "in" => Self::Indonesian,
             "th" => Self::Thai,
             _ => return None,
@@ -66,7 +66,7 @@ impl Language {
     }
 
     /// Returns the language of an `Accept-Language` header that has the highest quality, and of
-    /// equals the first. `*` is English. A language of quality 0, or of a malformed one, is none.
+    /// equals the first. `*` is English. A language whose quality is 0 or malformed is ignored.
     #[must_use]
     pub fn of_accept_language(header: &str) -> Option<Self> {
         let mut best = (0, None);
@@ -137,8 +137,8 @@ impl UiLocales {
     }
 }
 
-/// Reads the language of a flow's cookie. Another version may have more languages, and its flows
-/// must not be lost by that.
+/// Reads the language of a flow's cookie. A language that only another version has is ignored, so
+/// that the flow is not lost.
 pub(crate) fn if_known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Language>, D::Error> {
     let tag = Option::<String>::deserialize(deserializer)?;
     Ok(tag.and_then(|tag| tag.parse().ok()))

@@ -1,12 +1,12 @@
 //! The remedies for Meta's errors: the party at fault, the service's own part, and what else helps.
 //!
-//! Owns these words: `docs/ERRORS.md`, `doctor` and the command's advice have them from here.
-//! Refuses to know Meta's numbers: `threads_graph::KNOWN_ERRORS` has them.
+//! Owns these texts: `docs/ERRORS.md`, `doctor` and the command's advice use them. Contains none of
+//! Meta's error numbers: `threads_graph::KNOWN_ERRORS` has them.
 
 use threads_graph::{ConfigurationProblem, DialogError, ErrorKind, ReauthorizationCause};
 
 threads_graph::names! {
-    /// The party whose doing an error is.
+    /// The party that causes an error.
     pub enum Party {
         /// The operator of the service, who has the app at Meta.
         Operator => "operator",
@@ -14,17 +14,17 @@ threads_graph::names! {
         Person => "person",
         /// Meta.
         Meta => "meta",
-        /// Nobody: it happens.
+        /// No party is at fault: the error also occurs in normal operation.
         Nobody => "nobody",
     }
 }
 
-/// The consequences of an error of Meta's.
+/// The remedies for an error of Meta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remedy {
-    /// The party whose doing it is.
+    /// The party that causes the error.
     pub of: Party,
-    /// The service's own part, in sentences, as the others are.
+    /// The service's own reaction, in full sentences like the other texts.
     pub service: &'static str,
     /// The remedy for the operator, or for the user of the command line.
     pub operator: &'static str,
@@ -48,7 +48,7 @@ const REDIRECTS: &str = "It has to be one of the \"Redirect Callback URLs\" in M
 const NOT_THEIRS: &str = "Nothing: it is not their doing.";
 
 impl Remedy {
-    /// Returns what follows from an error of a kind.
+    /// Returns the remedies for an error of this kind.
     #[must_use]
     pub fn of(kind: ErrorKind) -> Self {
         match kind {
@@ -176,7 +176,7 @@ impl Remedy {
                 person: "Accept the invitation in the Threads app, and connect again.",
                 ..app
             },
-            // `Other`, and what a later version of the client knows.
+            // `Other`, and kinds that only a later version of the client knows.
             _ => Self {
                 service: "Mostly none of it comes back to the service: the person sees Meta's page. What comes back ends the login as `threads_failed`, or as `misconfigured`.",
                 operator: "This error code is not known. Compare the settings in Meta's dashboard, under the use case \"Access the Threads API\" > Settings, with those that `threads-auth configure` prints.",
@@ -186,7 +186,7 @@ impl Remedy {
         }
     }
 
-    /// Returns what follows from an error page of Meta's dialog.
+    /// Returns the remedies for an error page of Meta's dialog.
     #[must_use]
     pub fn of_dialog(error: Option<DialogError>) -> Self {
         let problem = error.map_or(ConfigurationProblem::Other, DialogError::problem);

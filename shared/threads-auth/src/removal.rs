@@ -29,8 +29,8 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 /// Maximum size of a request's body, in bytes. Meta's have about 300.
 const MAX_BODY: usize = 8_192;
 
-/// The most tries of a write whose row has changed since it was read. Only a person's actions
-/// change it, so a few suffice.
+/// Maximum number of attempts of a write whose row has changed since it was read. Only a person's
+/// actions change it, so a few suffice.
 const MAX_TRIES: usize = 4;
 
 /// Error of a request by Meta, or of a disconnect.

@@ -93,8 +93,8 @@ impl ThreadsAuth {
         &self.0.secrets
     }
 
-    /// Returns the age of the older secret, of those that are in use although the last attempt to
-    /// read them failed.
+    /// Returns the time since the last successful read of the older secret, among those in use
+    /// whose latest read failed.
     pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
         self.0.secrets.stale_for(now).await
     }
@@ -286,7 +286,7 @@ impl ThreadsAuth {
         budget: Duration,
         watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
     ) -> Result<SweepReport, SweepError> {
-        // In a box, because this is the largest future of all.
+        // Boxed, because this is the largest future of all.
         Box::pin(refresh::sweep::sweep(&self.0, now, budget, watch)).await
     }
 
@@ -298,8 +298,8 @@ impl ThreadsAuth {
         refresh::sweep::count_due(&self.0, now).await
     }
 
-    /// Counts what is due on each of the coming `days`. Reads the whole due index once: about one
-    /// read unit for 130 grants.
+    /// Counts the grants that come due on each of the coming `days`. Reads the whole due index
+    /// once: about one read unit for 130 grants.
     ///
     /// # Errors
     /// Returns [`StoreError`] if a partition of the due index cannot be read.
@@ -402,8 +402,8 @@ impl ThreadsAuth {
     }
 
     /// Copies missing rows from the backup table `from` into the grants table, and replaces
-    /// unusable rows if `replaces`. Calls `progress` after each row, with an unusable one that was
-    /// left.
+    /// unusable rows if `replaces`. Calls `progress` after each row, with the row if it is unusable
+    /// and was left.
     ///
     /// # Errors
     /// Returns [`RestoreError`] if the secrets cannot be read or DynamoDB fails.
@@ -459,9 +459,9 @@ impl ThreadsAuth {
     }
 
     /// Returns the ids of the keys in use in the grants table, each with the number of values it
-    /// seals. Any other key can be removed from the keyring when another has sealed for
-    /// [`Secrets::usable_for`] and a quarter of an hour. A callback with a cookie of that key is
-    /// refused then, as one of an unknown browser.
+    /// seals. Any other key can be removed from the keyring once a different key has sealed for
+    /// [`Secrets::usable_for`] plus 15 minutes. A callback whose cookie is sealed with a removed
+    /// key is refused as one of an unknown browser.
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails.

@@ -40,7 +40,8 @@ impl Stopwatch {
         self.began + self.budget
     }
 
-    /// Does optional work for as long as it leaves `reserved` of the budget.
+    /// Runs optional `work` while more than `reserved` of the budget is left. Returns `None` if it
+    /// is not finished by then.
     pub(crate) async fn leaving<T>(&self, reserved: Duration, work: impl Future<Output = T>) -> Option<T> {
         if !self.leaves(reserved) {
             return None;
@@ -48,7 +49,8 @@ impl Stopwatch {
         timeout_at(self.deadline() - reserved, work).await.ok()
     }
 
-    /// Does optional work for no longer than `more` after the end of the budget.
+    /// Runs optional `work` until `more` has passed since the end of the budget. Returns `None` if
+    /// it is not finished by then.
     pub(crate) async fn within<T>(&self, more: Duration, work: impl Future<Output = T>) -> Option<T> {
         timeout_at(self.deadline() + more, work).await.ok()
     }

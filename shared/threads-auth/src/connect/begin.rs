@@ -63,8 +63,8 @@ impl BeginParams {
         if is_misspelt && params.session.is_none() {
             return Err(ConnectError::BadLink);
         }
-        // The session fixes both values: the holder of its URL must not change them. The language
-        // of pages is the person's own affair.
+        // The session fixes both values: the holder of its URL must not change them. The person may
+        // still choose the language of the pages.
         if params.session.is_some() && (params.return_to.is_some() || params.scopes.is_some()) {
             return Err(ConnectError::BadLink);
         }

@@ -16,8 +16,8 @@ pub struct ConnectRefusal {
     pub reason: ConnectError,
     /// The flow, if it is known.
     pub flow: Option<Box<Flow>>,
-    /// The common part of several flows, the app's page, if the callback may belong to any of them.
-    /// It allows a button that leads back, but no redirect.
+    /// A flow that holds only the app's page, if the callback may belong to any of several flows
+    /// with that page. It allows a button that leads back, but no redirect.
     pub doubtful: Option<Box<Flow>>,
     /// The `Set-Cookie` headers of the response.
     pub cookies: Vec<String>,
@@ -59,7 +59,7 @@ pub enum ConnectError {
     /// The person denied consent.
     #[error("consent was denied")]
     Denied(DenialReason),
-    /// Meta ended the login with an error, whose number it may have sent.
+    /// Meta ended the login with an error, whose number is given if Meta sent one.
     #[error("Threads ended the login{}", .0.map_or_else(String::new, |code| format!(" with error {code}")))]
     ThreadsFailed(Option<u64>),
     /// The person logged in with another account than the requested one.
@@ -74,7 +74,7 @@ pub enum ConnectError {
     /// Meta's responses name different accounts.
     #[error("Meta's responses name different accounts for one token")]
     Contradiction,
-    /// Too little time is left to keep what the code would buy. It is not spent.
+    /// Too little time is left to store the token that the code would buy. The code is not spent.
     #[error("the request took so long that the code was not spent")]
     Late,
     /// A call to Meta failed.

@@ -36,7 +36,7 @@ const SHORT_LIVED_SECONDS: i64 = 3_600;
 const CONCURRENT_CALLBACK: Backoff =
     Backoff { next: Duration::from_millis(100), factor: 2, longest: Duration::from_millis(3_200) };
 
-/// The most ends that one connect checks at Meta. After more, the account counts as ended.
+/// Maximum number of ends that one connect checks at Meta. After more, the account counts as ended.
 const MAX_END_CHECKS: usize = 3;
 
 /// The redirect that ends a flow.
@@ -164,8 +164,8 @@ enum OpenFlows {
     Several(Flow),
 }
 
-/// Returns the flows to which a callback without a state can belong. A finished flow is not among
-/// them, and a flow whose end was shown is so only if there is no other.
+/// Returns the flows to which a callback without a state can belong: none that is finished, and one
+/// whose end was shown only if there is no other.
 async fn open_flows(
     clients: &Clients,
     vault: &Vault,
@@ -189,7 +189,7 @@ async fn open_flows(
     is_alike.then_some(OpenFlows::Several(newest))
 }
 
-/// Returns true if the flow has connected an account, as far as that can be read.
+/// Returns true if the flow has connected an account, and false if the store cannot be read.
 async fn has_connected(clients: &Clients, vault: &Vault, flow: &Flow) -> bool {
     is_spent(clients, vault, flow).await.unwrap_or(false)
 }
@@ -221,8 +221,8 @@ fn failed_attempt(reason: &ConnectError) -> Option<Attempt<'static>> {
     Some(Attempt { status, reason: reason.word(), is_failed_exchange })
 }
 
-/// Records in the flow's session, for the app's backend, how an attempt ended. The person sees it
-/// in any case.
+/// Records in the flow's session, for the app's backend, how an attempt ended. A failure is only
+/// logged, since the person sees the outcome in any case.
 async fn record_failure(clients: &Clients, flow: &Flow, reason: &ConnectError, watch: Stopwatch) {
     if let (Some(id), Some(attempt)) = (&flow.session_id, failed_attempt(reason))
         && let noted = clients.store.note_attempt(id, attempt)
@@ -259,7 +259,7 @@ async fn repeat_redirect(
     }
 }
 
-/// Returns the account's name in logs, unless the response would be late for it.
+/// Returns the account's name in logs, or `None` if reading it would delay the response too long.
 async fn pseudonym(clients: &Clients, user_id: &UserId, watch: Stopwatch) -> Option<Pseudonym> {
     let name = watch.within(clients.config.write_time(), clients.store.pseudonym(user_id)).await;
     name.and_then(Result::ok).flatten()
@@ -378,7 +378,7 @@ async fn exchange_and_inspect(
     requested: &Scopes,
     watch: Stopwatch,
 ) -> Result<(LongLivedToken, Inspection), NotExchanged> {
-    // In boxes, because calls side by side take much of a thread's stack.
+    // Boxed, because concurrent calls take much of a thread's stack.
     let inspection = Box::pin(Inspection::of(clients, vault, short, requested, watch.started_at()));
     let inspection = async { Ok(optional(clients, watch, inspection).await) };
     let exchange = Box::pin(exchange_long_lived(clients, vault, short, watch));
@@ -389,7 +389,7 @@ async fn exchange_and_inspect(
     Ok((long, Inspection { expires_at, ..inspection }))
 }
 
-/// Makes optional calls to Meta, if it is early enough, and leaves the time for two writes.
+/// Makes optional calls to Meta if there is time for them, and reserves the time for two writes.
 async fn optional<T>(clients: &Clients, watch: Stopwatch, calls: impl Future<Output = T>) -> Option<T> {
     if watch.elapsed() < clients.config.extras_time() {
         watch.leaving(clients.config.write_time(), calls).await
@@ -398,7 +398,7 @@ async fn optional<T>(clients: &Clients, watch: Stopwatch, calls: impl Future<Out
     }
 }
 
-/// Returns the expiry of a long-lived token whose life the exchange has not reported.
+/// Returns the expiry of a long-lived token whose lifetime the exchange did not report.
 async fn unreported_end(
     clients: &Clients,
     vault: &Vault,
@@ -413,7 +413,7 @@ async fn unreported_end(
     inspected.flatten()?.info.expires_at
 }
 
-/// Makes the long-lived exchange, and leaves the time for two writes.
+/// Makes the long-lived exchange, and reserves the time for two writes.
 async fn exchange_long_lived(
     clients: &Clients,
     vault: &Vault,
@@ -508,7 +508,8 @@ async fn exchange_code(
     }
 }
 
-/// Returns true if a concurrent callback, which there may be, connects the flow's account.
+/// Returns true if the flow has connected its account. If a callback `may_be_concurrent`, waits for
+/// it.
 async fn becomes_spent(
     clients: &Clients,
     vault: &Vault,

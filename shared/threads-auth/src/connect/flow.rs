@@ -24,15 +24,15 @@ pub(crate) const LIFETIME_SECONDS: i64 = 600;
 const MAX_SKEW_SECONDS: i64 = 300;
 
 /// Lifetime of the cookie, in seconds: an hour longer than the flow, so that a late callback can be
-/// led back to the app. It is good for nothing else by then.
+/// led back to the app. By then the cookie allows nothing else.
 const COOKIE_SECONDS: i64 = LIFETIME_SECONDS + 3_600;
 
-/// The most open flows of one browser. Their cookies must fit, with all other headers, into API
-/// Gateway's limit of 10,240 bytes.
+/// Maximum number of open flows of one browser. Their cookies must fit, with all other headers,
+/// into API Gateway's limit of 10,240 bytes.
 const MAX_OPEN: usize = 5;
 
-/// The most bytes of these cookies together. The rest holds the request line with a code, and the
-/// browser's own headers.
+/// Maximum size of these cookies together, in bytes. The rest holds the request line with a code,
+/// and the browser's own headers.
 const MAX_BYTES: usize = 7_000;
 
 /// The sealed content of the cookie that the browser keeps while the person is at Meta.
@@ -57,7 +57,7 @@ pub struct Flow {
     /// The connect session that this flow belongs to.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// The only account that may come back.
+    /// The only account that the flow may connect.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
     /// The language of the flow's pages, if its session or its link has asked for one.
@@ -69,7 +69,7 @@ pub struct Flow {
     )]
     pub language: Option<Language>,
     /// True if this browser was shown an end of the flow, genuine or not. The flow can still be
-    /// finished, but a callback without a state rather belongs to another flow.
+    /// finished, but a callback without a state more likely belongs to another flow.
     #[serde(rename = "t", default, skip_serializing_if = "is_false")]
     pub is_end_shown: bool,
 }
@@ -379,7 +379,7 @@ mod tests {
         }
         let foreign = other.start(1_000);
         assert!(matches!(browser.resume(&foreign.state, 1_000), Err(ResumeError::WrongBrowser)));
-        // A cookie that is moved under another state's name holds another state.
+        // A cookie that is renamed for another state still holds its own.
         let another = "another".parse().unwrap();
         browser.jar[0].0 = CookieKind::Host.name(&another);
         assert!(matches!(browser.resume(&another, 1_000), Err(ResumeError::WrongBrowser)));
@@ -436,7 +436,7 @@ mod tests {
         let alive: Vec<_> = flows.iter().map(|flow| browser.resume(&flow.state, 10).is_ok()).collect();
         assert_eq!(alive, [false, false, false, true, true, true, true, true]);
         assert!(browser.header().len() <= MAX_BYTES, "{}", browser.header().len());
-        // However small they are.
+        // The limit on their number also applies to small cookies.
         let mut browser = Browser::new();
         for at in 0..8 {
             browser.start_with(Scopes::requested([]), at);

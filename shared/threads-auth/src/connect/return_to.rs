@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// Every hostile form of every allowed destination: threat open-redirect's corpus.
+    /// Threat open-redirect: every hostile form of every allowed destination.
     #[test]
     #[expect(clippy::too_many_lines, reason = "a corpus is a list")]
     fn refuses_a_corpus_of_hostile_destinations() {

@@ -2,8 +2,8 @@
 //! account was connected.
 //! Anybody may open a session's URL, even the victim of a trick. So the account is not disclosed by
 //! the session's id alone. The backend must present the completion code, which only the finishing
-//! browser gets, and the `reference` of the user who is logged in. The account becomes that user's
-//! only if the session is.
+//! browser gets, and the `reference` of the user who is logged in. Only the user whom the session
+//! belongs to can claim the account.
 
 use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq;
@@ -65,7 +65,7 @@ pub enum CompleteError {
     /// No session has this id.
     #[error("there is no session with this id")]
     Unknown,
-    /// No account was connected in this session, so far or at all.
+    /// No account was connected in this session, or none yet.
     #[error("no account was connected in this session")]
     NotConnected(SessionStatus),
     /// The code was already redeemed.

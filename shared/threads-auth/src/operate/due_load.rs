@@ -1,4 +1,4 @@
-//! The work of the coming days, as the due index has it.
+//! The load of the coming days: the number of grants that come due on each, from the due index.
 
 use std::pin::pin;
 
@@ -11,14 +11,14 @@ use crate::clients::Clients;
 
 const DAY_SECONDS: i64 = 86_400;
 
-/// The numbers of grants that are due, by their times.
+/// The numbers of due grants, by their due times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DueLoad {
-    /// Those that are due already.
+    /// Grants that are due already.
     pub overdue: u64,
-    /// Those of each day from now on.
+    /// Grants that come due on each day from now on.
     pub days: Vec<u64>,
-    /// Those after these days.
+    /// Grants that come due after these days.
     pub later: u64,
 }
 
@@ -33,8 +33,8 @@ impl DueLoad {
     }
 }
 
-/// Counts what is due on each of the coming `days`. Reads the partitions of the index side by side,
-/// each from its beginning to its end.
+/// Counts the grants that come due on each of the coming `days`. Reads the partitions of the index
+/// concurrently, each of them in full.
 pub(crate) async fn due_load(clients: &Clients, now: Timestamp, days: usize) -> Result<DueLoad, StoreError> {
     let mut load = DueLoad { days: vec![0; days], ..DueLoad::default() };
     let shards = schedule::shards().map(|shard| Box::pin(clients.store.due_times(&shard)));

@@ -123,7 +123,7 @@ pub(crate) async fn import(
     Ok(imported)
 }
 
-/// Claims an imported account, unless it is claimed: what the app has said here counts for more.
+/// Claims an imported account, unless it is claimed already: the app's own claim takes precedence.
 async fn refer(
     clients: &Clients,
     user_id: &UserId,
@@ -132,7 +132,8 @@ async fn refer(
 ) -> Result<(), ImportError> {
     loop {
         let grant = clients.store.grant(user_id).await?;
-        // A disconnected account is nobody's, and one whose session is open has its own way.
+        // A disconnected account has no owner, and the open session of an unclaimed one decides its
+        // owner.
         let Some(grant) = grant.filter(|grant| grant.status() == Status::Active) else { return Ok(()) };
         match &grant.claim {
             Claim::Claimed(Some(owner)) if owner.reference == reference => return Ok(()),
@@ -140,7 +141,8 @@ async fn refer(
             Claim::Claimed(Some(_)) | Claim::Unclaimed { .. } => return Err(ImportError::AnotherReference),
         }
         let mut change = claiming::claim(&grant, reference, now);
-        // Nobody has claimed it since, and it did not come anew by a session.
+        // The condition that nobody has claimed it, and that no session has connected it, since the
+        // read.
         for attribute in [Attribute::Reference, Attribute::UnclaimedUntil] {
             change.when = change.when.and(Condition::Absent(attribute));
         }

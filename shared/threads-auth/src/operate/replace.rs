@@ -58,7 +58,7 @@ pub struct Comparison {
 /// The decision whether a backup's row can replace the row in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It can replace it.
+    /// The backup's row can replace the row in use.
     Replaceable,
     /// The backup's grant has ended since. It can replace the row, as an ended one.
     EndedSince,
@@ -77,7 +77,7 @@ pub enum Verdict {
     Ended,
     /// The row in use is leased until then.
     Leased(Timestamp),
-    /// It changed during every attempt.
+    /// The row in use changed during every attempt.
     Changing,
 }
 
@@ -112,7 +112,7 @@ pub enum Replaced {
 }
 
 impl Verdict {
-    /// Returns true if the backup's row can replace it.
+    /// Returns true if the backup's row can replace the row in use.
     #[must_use]
     pub fn is_replaceable(&self) -> bool {
         matches!(self, Self::Replaceable | Self::EndedSince)
@@ -126,8 +126,8 @@ impl Verdict {
 }
 
 impl Comparison {
-    /// Returns the verdict if the operator has not named the account. A row whose key is missing is
-    /// kept, because it is newer than the backup's once it opens.
+    /// Returns the verdict for an account that the operator has not named. A row whose key is
+    /// missing is kept: once the key is back, the row opens, and it is newer than the backup's.
     pub(super) fn unnamed(&self) -> Verdict {
         match &self.present {
             Some(Err(Spoilt::DoesNotOpen(_, SealError::UnknownKey))) if self.verdict.is_replaceable() => {

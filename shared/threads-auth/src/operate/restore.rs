@@ -20,7 +20,7 @@ use threads_graph::UserId;
 use super::replace::{Replaced, RestoreError, Spoilt, Verdict, compare, read, replace};
 use crate::clients::Clients;
 
-/// The maximum number of attempts for a row that somebody else changes meanwhile.
+/// Maximum number of attempts for a row that changes concurrently.
 const ATTEMPTS: u32 = 5;
 
 /// The result of a restore.
@@ -89,7 +89,8 @@ pub(crate) async fn restore(
                             TransferOutcome::Known => report.present += 1,
                             TransferOutcome::Deleted => report.deleted += 1,
                         }
-                        // A row that is there may be from a restore that was cut off before this.
+                        // An existing row may come from a restore that was interrupted before this
+                        // step.
                         if put != TransferOutcome::Deleted {
                             let ends = store.ends(&tombstone).await?;
                             end_as(store, &grant.user_id, &ends, now).await?;
@@ -126,7 +127,7 @@ pub(crate) async fn restore(
     Ok(report)
 }
 
-/// An unusable row as it was found. `counts` is true if it was there before.
+/// An unusable row as it was found. `counts` is true if this restore did not write it.
 struct Seen<'a> {
     key: &'a Key,
     spoilt: Spoilt,

@@ -65,7 +65,7 @@ pub(crate) enum Trend {
 }
 
 impl Verdict {
-    /// Returns true if the verdict counts at such a moment.
+    /// Returns true if the verdict counts under this trend.
     pub(crate) fn counts(&self, trend: Trend) -> bool {
         match self.proof {
             Proof::Confirmed => true,
@@ -107,7 +107,7 @@ impl Attempt {
         Self { answer: Answer::Healthy, ..Self::store_failed(kind) }
     }
 
-    /// Returns the attempt in which the store failed before Meta was asked.
+    /// Returns the attempt in which the store failed before Meta was called.
     pub(crate) fn store_failed(kind: FailureKind) -> Self {
         Self { failure: Some(kind), ..RefreshOutcome::StoreFailed.into() }
     }

@@ -11,18 +11,18 @@ use threads_auth_model::{Claim, Grant, Key, State, error_chain};
 
 use crate::clients::Clients;
 
-/// A sweep refreshes what comes due in this many hours, on average, and then leaves what can wait.
+/// Hours of average load that a sweep refreshes before it leaves tokens that can wait.
 const HOURS_AT_ONCE: u64 = 2;
 
 /// Hours from a token's refresh to the next: between 34 and 40 days.
 const HOURS_BETWEEN: u64 = 37 * 24;
 
-/// Seconds that a token lives at least if its refresh is left to a later sweep.
+/// Minimum remaining life of a token whose refresh is left to a later sweep, in seconds.
 const LONG_ENOUGH: i64 = 10 * 86_400;
 
-/// Returns the number of refreshes after which a sweep leaves what can wait. Users are spread
-/// evenly, so the first partition stands for all. If it cannot be counted, this sweep refreshes the
-/// least number: the tokens that it leaves live for days.
+/// Returns the number of refreshes after which a sweep leaves tokens that can wait. The accounts
+/// are estimated from the first partition, since users are spread evenly. If it cannot be counted,
+/// the sweep makes the minimum: the tokens that it leaves live for days.
 pub(crate) async fn quota(clients: &Clients) -> u64 {
     let Some(shard) = schedule::shards().next() else { return u64::MAX };
     let counted = clients.store.count_due(&shard, Timestamp::MAX).await;
@@ -37,15 +37,15 @@ fn quota_of(accounts: u64) -> u64 {
     (accounts * HOURS_AT_ONCE).div_ceil(HOURS_BETWEEN)
 }
 
-/// The rows of a look.
+/// The result of reading due rows together.
 pub(crate) struct Looked {
-    /// Number of those that wait.
+    /// Number of grants that are left to later sweeps.
     pub(crate) left: u64,
-    /// The others, and those that could not be read. Each is read once more by itself.
+    /// Keys of the other rows, and of those that could not be read. Each is read again by itself.
     pub(crate) urgent: Vec<Key>,
 }
 
-/// Reads due rows together, and leaves those that can wait. After an outage a sweep finds many.
+/// Reads due rows in one request, and leaves those that can wait. After an outage there are many.
 pub(crate) async fn look(clients: &Clients, keys: Vec<Key>, now: Timestamp) -> Looked {
     let grants = clients.store.grants_at(&keys).await.unwrap_or_else(|error| {
         tracing::warn!(error = error_chain(&error), "due rows could not be read together");
@@ -69,8 +69,8 @@ pub(crate) fn may_wait(grant: &Grant, now: Timestamp) -> bool {
         access @ DataAccess::Unknown(_) => !access.is_doubtful(now),
     };
     let is_token_due = schedule::token_due(&grant.user_id, live) <= now;
-    // A worker was killed. After an outage of Meta's all notes are left by failed calls instead,
-    // whose workers have released the lease.
+    // The holder of the lease was killed. After an outage of Meta, every note comes from a failed
+    // call instead, whose worker has released the lease.
     let was_cut_off = !grant.is_settled() && grant.leased_until.is_some();
     is_token_due
         && !was_cut_off

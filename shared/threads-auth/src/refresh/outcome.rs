@@ -82,7 +82,7 @@ impl RefreshOutcome {
         )
     }
 
-    /// Returns true if the row may be due as before, without a delay that was recorded.
+    /// Returns true if the row may still be due at its former time, because no delay was recorded.
     pub(super) fn may_stay_due(self) -> bool {
         matches!(self, Self::DeletionUnfinished | Self::NotOurs | Self::StoreFailed | Self::Superseded)
     }

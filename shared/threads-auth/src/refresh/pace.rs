@@ -1,8 +1,8 @@
 //! The pace of a sweep: how many grants may be in flight.
-//! Owns the slow start and the tap. A token that Meta has issued and the store does not take is
-//! lost, so a sweep begins with one grant, and each outcome that is stored allows three more. A
-//! failure of the store closes the tap: nothing is begun until another grant has shown that the
-//! store works again. A failure of one item concerns nobody else.
+//! Owns the slow start and the tap, a circuit breaker for the store. A newly issued token is lost
+//! if the store does not accept it, so a sweep begins with one grant, and each stored outcome
+//! allows three more. A failure of the store closes the tap: no grant begins until another one has
+//! shown that the store works again. A failure that concerns only one item leaves the tap open.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +21,7 @@ const MAX_FAILURES: u32 = 6;
 /// with each round trip.
 const MORE: usize = 3;
 
-/// A failure that leaves a token without a place counts as several.
+/// Weight of a failure to store a new token, compared with any other failure of the store.
 const FAILURES_OF_A_TOKEN: u32 = 3;
 
 pub(crate) struct Pace {
@@ -33,26 +33,26 @@ pub(crate) struct Pace {
 
 struct State {
     tap: Tap,
-    /// Grants whose new token the store does not take. Each is retried beside the others.
+    /// Number of grants whose new token the store has not accepted yet. Each retries concurrently.
     held: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tap {
-    /// This many grants may be in flight, those that are held not counted.
+    /// At most this many grants may be in flight, not counting those that are held.
     Open { width: usize },
-    /// Nothing is begun before this time of the sweep.
+    /// No grant begins before this time, measured from the start of the sweep.
     Closed { until: Duration, failures: u32 },
     /// One grant is in flight to show if the store works.
     Probing { failures: u32 },
 }
 
-/// The answer to a grant that could be begun.
+/// The decision about the next grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It is begun now.
+    /// The grant begins now.
     Now,
-    /// It waits until something ends, or for this time at most.
+    /// The grant waits until another one ends, or for this time at most.
     Wait(Option<Duration>),
     /// The store stays down.
     Never,
@@ -106,7 +106,8 @@ impl Pace {
             Stored::Written => self.with(|state| match state.tap {
                 Tap::Open { width } => state.tap = Tap::Open { width: self.most.min(width + MORE) },
                 Tap::Probing { .. } => state.tap = Tap::Open { width: 1 + MORE },
-                // A grant that was begun before shows nothing about now.
+                // The grant began before the failure, so it shows nothing about the store's present
+                // state.
                 Tap::Closed { .. } => {}
             }),
             Stored::Nothing | Stored::Failed(_) => self.with(|state| {
@@ -122,7 +123,7 @@ impl Pace {
         self.closed.notified().await;
     }
 
-    /// Returns true if nothing has shown yet that the store takes a token.
+    /// Returns true if no write has shown yet that the store accepts a token.
     pub(crate) fn is_unproven(&self) -> bool {
         self.with(|state| !matches!(state.tap, Tap::Open { .. }))
     }
@@ -305,10 +306,10 @@ mod tests {
             pace.ended(Stored::Failed(FailureKind::Unreachable), seconds(1));
         }
         assert_eq!(pace.admit(0, seconds(1)), Admission::Wait(Some(FIRST)));
-        // A grant of before opens nothing.
+        // A grant that began before the failure does not open the tap.
         pace.ended(Stored::Written, seconds(1));
         assert_eq!(pace.admit(0, seconds(1)), Admission::Wait(Some(FIRST)));
-        // The next opening is with one.
+        // The tap opens again with a single grant.
         assert_eq!(fill(&pace, 0), 1);
         pace.ended(Stored::Written, seconds(2));
         assert_eq!(fill(&pace, 0), 4);

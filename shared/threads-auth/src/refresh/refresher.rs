@@ -23,8 +23,8 @@ use crate::new_grant::new_grant;
 use crate::removal;
 use crate::stopwatch::Stopwatch;
 
-/// Random bytes in the name of a lease's owner or of a token, which differs from the others of one
-/// row. Each character adds to the row, which should stay below a write unit's kilobyte.
+/// Number of random bytes in the name of a lease's owner or of a token, which must be unique within
+/// one row. Each character adds to the row, which should stay below a write unit's kilobyte.
 const NAME_BYTES: usize = 8;
 
 /// Pause before an unreadable row or token is tried again, in seconds.
@@ -111,8 +111,8 @@ impl<'a> Refresher<'a> {
         self.overdue.fetch_max(now.as_second() - wanted_at.as_second(), Ordering::Relaxed);
     }
 
-    /// Does the same as [`Self::one`] for a single caller, and carries out the verdict and the
-    /// trial.
+    /// Processes one grant like [`Self::one`], for a single caller, and also carries out the
+    /// verdict and the trial.
     pub(crate) async fn one_now(&self, key: &Key, reason: LeaseReason<'_>) -> Attempt {
         let mut attempt = self.one(key, reason).await;
         if let Some(trial) = &attempt.trial
@@ -175,7 +175,7 @@ impl<'a> Refresher<'a> {
             Err(error) => Err(error),
         };
         attempt.unwrap_or_else(|error| {
-            // The key would name the person, and only the row has the pseudonym.
+            // The key would identify the person, and only the row has the pseudonym.
             tracing::error!(error = error_chain(&error), "the store failed for a grant");
             Attempt::store_failed(error.kind())
         })
@@ -279,8 +279,8 @@ impl<'a> Refresher<'a> {
         }
     }
 
-    /// Writes what a new token would change before Meta is asked for one: a store that does not
-    /// take this costs no token. Returns the attempt if that ends it.
+    /// Rehearses the write of a new token before Meta is asked for one, so that a failing store
+    /// costs no token. Returns the attempt if the rehearsal ends it.
     async fn rehearse(&self, leased: Leased<'_>, live: &Live) -> Option<Attempt> {
         let change = rules::rehearse(leased.grant, live, leased.lease);
         match self.clients.store.write(&change).await {
@@ -305,8 +305,8 @@ impl<'a> Refresher<'a> {
         }
     }
 
-    /// Retries a write of what Meta has issued until the function's time is over. Nothing new is
-    /// begun while the store does not take it.
+    /// Retries the write of a newly issued token until the function's time is over. No other grant
+    /// begins while the store does not accept it.
     async fn persist<T, F>(&self, mut write: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -323,8 +323,8 @@ impl<'a> Refresher<'a> {
         written
     }
 
-    /// Defers a grant whose row does not take a new token, so that it is not refreshed in vain by
-    /// each sweep.
+    /// Defers a grant whose row does not accept a new token, so that not every sweep refreshes it
+    /// in vain.
     async fn put_off_unwritable(&self, leased: Leased<'_>, live: &Live, is_settled: bool) {
         let (grant, now) = (leased.grant, self.time.now());
         let failures = grant.failures + 1;
@@ -688,7 +688,7 @@ impl<'a> Refresher<'a> {
         self.clients.store.write(&release).await
     }
 
-    /// Does the same. A lease that cannot be released expires by itself.
+    /// Releases the lease, and logs a failure: an unreleased lease expires by itself.
     async fn release_or_warn(&self, leased: Leased<'_>) {
         if let Err(error) = self.release(leased).await {
             tracing::warn!(

@@ -18,7 +18,8 @@ use super::outcome::RefreshOutcome;
 use super::refresher::{Leased, Refresher, random_number, suspicion};
 use crate::inspection::inspect;
 
-/// Waves of refusals that are Meta's own fault, as reported by others, end within hours.
+/// Maximum duration of a wave of refusals that is Meta's own fault. Reported waves ended within
+/// hours.
 const WAVE_ENDS: SignedDuration = SignedDuration::from_hours(12);
 
 impl Refresher<'_> {
@@ -181,7 +182,7 @@ impl Refresher<'_> {
         Ok(Attempt::written(RefreshOutcome::Suspected, written, answer))
     }
 
-    /// Carries out a verdict, unless it does not count at such a moment, or verdicts are paused.
+    /// Carries out a verdict, unless the trend does not let it count, or verdicts are paused.
     pub(crate) async fn decide(&self, verdict: &Verdict, trend: Trend) -> RefreshOutcome {
         if !verdict.counts(trend) {
             return self.hold_back(verdict).await;

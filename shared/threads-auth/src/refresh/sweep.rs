@@ -36,15 +36,16 @@ const BREAKER: u32 = 20;
 /// refused, the fault is Meta's or the app's. In a small fleet a few refusals are normal.
 const WAVE: u64 = 10;
 
-/// Verdicts are pending until the end of the sweep, or until there are this many: then a wave would
-/// be known.
+/// Maximum number of pending verdicts. They wait for the end of the sweep, or until there are this
+/// many: by then a wave would be known.
 const MAX_PENDING_VERDICTS: usize = 1_000;
 const SETTLED_AT_ONCE: usize = 16;
 
-/// The most new tokens that wait to be tried. Others are tried by the next call with them.
+/// Maximum number of new tokens that wait for their trial. Any other is tried by the next call with
+/// it.
 const MAX_TRIALS: usize = 1_000;
 
-/// The most rows that DynamoDB returns in one answer, and the most such answers awaited at once.
+/// Maximum number of rows in one DynamoDB batch read, and of such reads in flight.
 const LOOKED_AT_ONCE: usize = 100;
 const LOOKS: usize = 4;
 
@@ -253,7 +254,7 @@ async fn process_due(
     let mut round = Round::new(refresher, stopped);
     let mut attempts = FuturesUnordered::new();
     let (mut next, mut is_all_read, mut is_all_seen) = (None, false, false);
-    // Rows that are looked at together, since most of them can wait.
+    // Keys of rows to be read together, since most of these grants can wait.
     let mut unseen = Vec::new();
     let mut unreadable = None;
     loop {
@@ -342,14 +343,14 @@ struct Round<'a> {
     /// Number of refreshes that were begun.
     begun: u64,
     quota: Quota,
-    /// Number of reads under way of rows that may be left.
+    /// Number of batch reads in flight, of grants that may be left to a later sweep.
     looks: usize,
-    /// Rows that have been read, and that may not be left.
+    /// Keys of rows that have been read, and whose grants cannot wait.
     urgent: VecDeque<Key>,
     pending: PendingVerdicts,
     trials: VecDeque<Trial>,
-    /// Slow extra work runs concurrently with the refreshes. Those are always polled: otherwise one
-    /// could miss Meta's response, and lose the token in it.
+    /// Slow extra work runs concurrently with the refreshes. The refreshes are polled all the time:
+    /// otherwise one could miss Meta's response, and lose the token in it.
     beside: FuturesUnordered<BoxFuture<'a, Beside>>,
 }
 
@@ -369,7 +370,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Returns true if no other grant is begun, and notes why.
+    /// Returns true if no other grant may begin, and records the reason.
     fn is_over(&self) -> bool {
         let (clients, time, pace) = (self.refresher.clients, self.refresher.time, &self.refresher.pace);
         // A grant is begun only with time left for its calls to Meta and its writes.
@@ -393,12 +394,12 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Returns true if a further grant may be left for a later sweep.
+    /// Returns true if so many refreshes have begun that a further grant may be left.
     fn is_full(&self) -> bool {
         matches!(self.quota, Quota::Known(quota) if self.begun >= quota)
     }
 
-    /// Begins to read rows that may be left.
+    /// Begins to read rows whose grants may be left.
     fn look(&mut self, keys: Vec<Key>, now: Timestamp) {
         self.looks += 1;
         self.beside.push(catch_up::look(self.refresher.clients, keys, now).map(Beside::Looked).boxed());
@@ -409,7 +410,8 @@ impl<'a> Round<'a> {
         let clients = self.refresher.clients;
         let may_be_left = self.is_full();
         self.begun += 1;
-        // The number is known by the time it matters, and no place stays empty until then.
+        // The count starts early, so that its result is known in time and no grant has to wait for
+        // it.
         let soon = self.begun.saturating_add(clients.config.sweep_concurrency as u64);
         if self.quota == Quota::Unknown && soon >= clients.config.sweep_least {
             self.quota = Quota::Counting;
@@ -478,9 +480,9 @@ impl<'a> Round<'a> {
 /// The number of refreshes after which a sweep leaves what can wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quota {
-    /// Few were begun, and all of them are made.
+    /// Few refreshes have begun, and none is left yet.
     Unknown,
-    /// The accounts are counted.
+    /// The accounts are being counted.
     Counting,
     Known(u64),
 }
@@ -544,7 +546,8 @@ impl PendingVerdicts {
     }
 }
 
-/// Returns true if an account lives, which is due at some time, or if the table does not answer.
+/// Returns true if there is a live account, or if the table does not respond. Every live account
+/// has a due time.
 async fn may_have_accounts(clients: &Clients) -> bool {
     stream::iter(schedule::shards().chain([schedule::DELETIONS.to_owned()]))
         .map(|shard| async move { clients.store.oldest_due(&shard, Timestamp::MAX).await })
@@ -562,8 +565,8 @@ pub(crate) async fn count_due(clients: &Clients, now: Timestamp) -> Result<u64, 
         .await
 }
 
-/// Returns the delay of the deletion or grant that has been due longest, or, if all others are
-/// `left` for later, of the deletion.
+/// Returns the delay of the deletion or grant that has been due longest. If the remaining grants
+/// `are_left` for later, only deletions count.
 async fn oldest_overdue_seconds(clients: &Clients, are_left: bool, now: Timestamp) -> u64 {
     let shards = schedule::shards().filter(|_| !are_left).chain([schedule::DELETIONS.to_owned()]);
     let oldest = stream::iter(shards)

@@ -178,7 +178,7 @@ pub(crate) async fn vend(
     vended.map_err(|error| VendRefusal { error, pseudonym })
 }
 
-/// Does the same, and notes the account's name in logs.
+/// Does the work of [`vend`]. The account's name in logs is returned even if it fails.
 async fn attempt(
     clients: &Clients,
     user_id: &UserId,
