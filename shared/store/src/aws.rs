@@ -86,8 +86,8 @@ fn retries(timeouts: &TimeoutConfig) -> RetryConfig {
     RetryConfig::standard().with_initial_backoff(pause.min(LONGEST_PAUSE))
 }
 
-/// Disables the SDK's stalled-stream protection. It gives a call up after a few seconds without a
-/// byte, whatever [`timeouts`] say, and takes a busy process for a stalled connection.
+/// Disables the SDK's stalled-stream protection. It aborts a call after a few seconds without a
+/// byte, even if [`timeouts`] allow more, and mistakes a busy process for a stalled connection.
 #[must_use]
 pub fn no_stalls() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()

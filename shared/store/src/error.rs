@@ -23,7 +23,7 @@ threads_graph::names! {
         Denied => "denied",
         /// The table, the secret or its key does not exist.
         Missing => "missing",
-        /// AWS refused for a reason that lies neither in this item nor in the moment.
+        /// AWS refused for a reason that is neither transient nor specific to this item.
         Broken => "broken",
         /// Only this item fails. Others can be processed.
         ThisItem => "this_item",
@@ -249,7 +249,7 @@ pub(crate) fn unbuildable(
 }
 
 /// Returns the error of a transaction that was canceled, but not by a condition. The code of the
-/// cancellation reason says more than the transaction's code.
+/// cancellation reason is more precise than the transaction's code.
 pub(crate) fn canceled(
     operation: &'static str,
     error: SdkError<TransactWriteItemsError, HttpResponse>,

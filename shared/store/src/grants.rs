@@ -21,8 +21,8 @@ pub const DUE_INDEX: &str = "due";
 
 const DUE_PAGE: i32 = 100;
 
-/// The most queries of the due index that run at once while little may be due. Each needs a
-/// connection, whose handshake costs more than the wait for the query before.
+/// Maximum number of concurrent queries of the due index while few grants may be due. Each needs a
+/// connection, and a handshake costs more than waiting for the previous query.
 pub const QUERIES_AT_ONCE: usize = 4;
 
 /// The request for a page of grants, with limits for the work.
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Reads the grants of up to 100 keys that were found in an index, in no particular order. Rows
-    /// that are gone or inconsistent, and those for which DynamoDB had no room, are missing.
+    /// that are gone or inconsistent, and those that DynamoDB left unprocessed, are missing.
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails.
@@ -188,10 +188,11 @@ impl Store {
         self.due_pages(shard, now).map_ok(|keys| stream::iter(keys.into_iter().map(Ok))).try_flatten()
     }
 
-    /// Reads the keys of grants that are due at `now` from all partitions: one of each in turn, so
-    /// that none starves behind a long one, and the oldest of each first. A partition ends at its
-    /// first failure. The first pages are read few at once, since most sweeps find little; the next
-    /// ones all at once, since then a sweep waits for them.
+    /// Reads the keys of grants that are due at `now` from all partitions in turn, one key from
+    /// each, so that none starves behind a long one. Within a partition the oldest comes first. A
+    /// partition ends at its first failure. The first pages are read with few concurrent queries,
+    /// since most sweeps find little; further pages are read all at once, since then a sweep waits
+    /// for them.
     pub fn due_in_turn(&self, now: Timestamp) -> impl Stream<Item = Result<Key, StoreError>> + use<> {
         let shards: Vec<_> = schedule::shards().map(|shard| Box::pin(self.due_pages(&shard, now))).collect();
         let rounds = stream::unfold((shards, QUERIES_AT_ONCE), |(shards, at_once)| async move {
@@ -299,7 +300,7 @@ impl Store {
             }
             Changed::Refused(_) | Changed::Gone => return Ok(LeaseOutcome::NotOurs),
         };
-        // This lease's own note says nothing yet.
+        // A note that only this lease has written is no evidence of an earlier call to Meta.
         if !is_noted {
             row.remove(Attribute::AskedAt);
         }

@@ -17,7 +17,7 @@ use crate::{FailureKind, StoreError};
 /// The index of claimed grants: partition `reference`, no sort key, keys only.
 pub const REFERENCE_INDEX: &str = "reference";
 
-/// The most keys of one query of the index.
+/// Maximum number of keys in one query of the index.
 const KEYS: usize = 100;
 
 /// The number of rows that are read concurrently.
@@ -139,8 +139,8 @@ fn belongs_to(row: &Row, reference: &str) -> bool {
     Claim::of(row).owner().is_some_and(|owner| owner.reference == reference)
 }
 
-/// Returns true if DynamoDB refused because of the index. It has one code for that and for any
-/// other invalid request, and two sentences: "The table does not have the specified index", and
+/// Returns true if DynamoDB refused because of the index. It uses one code for that and for any
+/// other invalid request, so the message decides: "The table does not have the specified index", or
 /// "Cannot read from backfilling global secondary index".
 fn is_no_index(error: &StoreError) -> bool {
     let StoreError::DynamoDb(error) = error else {
@@ -167,7 +167,7 @@ mod tests {
                 source: source.into(),
             })
         };
-        // DynamoDB's own sentences.
+        // DynamoDB's own messages.
         for message in [
             "The table does not have the specified index: reference",
             "Cannot read from backfilling global secondary index: reference",

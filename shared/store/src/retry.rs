@@ -25,13 +25,13 @@ impl Backoff {
     }
 }
 
-/// The most attempts of a write that is refused for its item's sake. A single such refusal may be
-/// an accident.
+/// Maximum number of attempts of a write that fails because of its item. A single such refusal may
+/// be transient.
 const TRIES_OF_AN_ITEM: u32 = 3;
 
 /// Retries a write until it succeeds or `deadline` is reached: a token that Meta has issued exists
-/// only here. Even a refusal that looks final is therefore retried, such as a key of KMS that is
-/// not found, and one that concerns this item, a few times.
+/// only here. Even a refusal that looks permanent is therefore retried, such as a missing KMS key.
+/// One that concerns only this item is retried a few times.
 ///
 /// # Errors
 /// Returns the last [`StoreError`] if the write has not succeeded by the deadline, or cannot
@@ -104,7 +104,7 @@ mod tests {
         })
     }
 
-    /// Counts the attempts that a write gets which fails so often.
+    /// Counts the attempts of a write that fails `failures` times.
     async fn attempts(kind: FailureKind, failures: u32, deadline: Duration, is_token: bool) -> u32 {
         let made = Cell::new(0);
         let write = async || {

@@ -1,11 +1,10 @@
 //! The app's credentials, the keyring and the webhooks' secret, cached from Secrets Manager.
 //!
 //! Owns the times at which a secret is read: once per TTL, by one caller while the others wait. The
-//! last good value stays in use for an hour after it was read, whatever prevents another read,
-//! except that the secret was deleted. A failed read is not repeated for some seconds, so that
-//! requests to us cannot cause as many requests to AWS. AWS's own `aws_secretsmanager_caching`
-//! crate is not used because it depends on `aws-config` and the SDK with their default features,
-//! which link a second TLS stack.
+//! last good value stays in use for an hour after it was read, unless the secret was deleted. A
+//! failed read is not repeated for some seconds, so that requests to us cannot cause as many
+//! requests to AWS. AWS's own `aws_secretsmanager_caching` crate is not used because it depends on
+//! `aws-config` and the SDK with their default features, which link a second TLS stack.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::{AwsError, SecretsError};
 
-/// Time for which a value is used after its last successful read, at least. It is bounded because
-/// `keyring prune` removes a key only when no function can seal with it any more.
+/// Minimum time for which a value stays in use after its last successful read. It is bounded
+/// because `keyring prune` removes a key only when no function can seal with it any more.
 const OUTLASTS_FAILURES: Duration = Duration::from_hours(1);
 
 /// Time after which a failed read is repeated while the last value is used, so that an outage
@@ -136,8 +135,8 @@ impl Secrets {
     /// minute. For a signature that does not match the secret in use.
     ///
     /// # Errors
-    /// Returns [`SecretsError`] if the secret cannot be read: then nobody knows whether the
-    /// signature is good.
+    /// Returns [`SecretsError`] if the secret cannot be read: the signature can then be neither
+    /// accepted nor rejected.
     pub async fn reread_app(&self, now: Timestamp) -> Result<Arc<App>, SecretsError> {
         // Concurrent callers wait, and use the value that was read.
         let mut doubted_at = self.doubted_at.lock().await;
@@ -164,8 +163,7 @@ impl Secrets {
     /// ago. For a value that names a key which the keyring in use does not hold.
     ///
     /// # Errors
-    /// Returns [`SecretsError`] if the secret cannot be read: then nobody knows whether the key
-    /// exists.
+    /// Returns [`SecretsError`] if the secret cannot be read: the key may exist or not.
     pub async fn reread_keyring(&self, now: Timestamp) -> Result<Arc<Keyring>, SecretsError> {
         let accepts = Accepts::ReadSince(earlier(now, RETRY_AFTER));
         self.reader.get(&self.keyring, now, accepts, parse_keyring).await
@@ -178,8 +176,8 @@ impl Secrets {
         self.reader.usable_for()
     }
 
-    /// Returns the time since the last successful read of the older secret, of those that are in
-    /// use although the last attempt to read them failed.
+    /// Returns the time since the last successful read of the older secret, among those in use
+    /// whose latest read failed.
     pub async fn stale_for(&self, now: Timestamp) -> Option<Duration> {
         self.app.stale_for(now).await.max(self.keyring.stale_for(now).await)
     }
@@ -275,16 +273,16 @@ impl Reader {
 }
 
 impl Failed {
-    /// Returns true until `time` has passed since the failure. It is not before its own time, so
-    /// that a corrected clock cannot prolong it.
+    /// Returns true until `time` has passed since the failure. A time before the failure does not
+    /// count, so that a corrected clock cannot prolong the pause.
     fn is_within(&self, time: Duration, now: Timestamp) -> bool {
         self.at <= now && now < later(self.at, time)
     }
 }
 
 impl<T> Last<T> {
-    /// Records and logs a failed read. A deleted secret takes its value along: whoever deletes it
-    /// wants it to be used no more.
+    /// Records and logs a failed read. If the secret was deleted, its last value is dropped too,
+    /// because its deletion revokes it.
     fn note(&mut self, id: &str, error: &SecretsError, now: Timestamp) {
         if error.is_deleted() {
             self.value = None;

@@ -43,7 +43,7 @@ impl Store {
         Ok(row.map(|row| Session::from_row(&self.short_lived, &row)).transpose()?)
     }
 
-    /// Records the end of an attempt in its session, if it is news.
+    /// Records the end of an attempt in its session, as [`Session::note`] describes.
     ///
     /// # Errors
     /// Returns [`StoreError`] if DynamoDB fails, or the row is inconsistent.

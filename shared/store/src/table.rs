@@ -74,8 +74,8 @@ impl Store {
         Self { client, grants: grants.to_owned(), short_lived: short_lived.to_owned(), look_every: None }
     }
 
-    /// Lets every grant be looked at once in this time: [`schedule::look_within`] limits each
-    /// change, whoever makes it.
+    /// Sets the time within which every grant is checked once. [`schedule::look_within`] applies it
+    /// to each change, whichever operation makes it.
     #[must_use]
     pub fn looking_every(self, look_every: Option<SignedDuration>) -> Self {
         Self { look_every, ..self }

@@ -75,7 +75,8 @@ impl Store {
         for attribute in rules::LEASE.iter().chain(dropped) {
             row.remove(attribute.as_str());
         }
-        // Events take their time from it, and this one comes after those of the loss.
+        // Events take their time from this attribute, and the restore comes after the events of the
+        // loss.
         row.insert(Attribute::UpdatedAt.as_str().to_owned(), AttributeValue::N(now.as_second().to_string()));
         let put = (&Key::grant(user_id), row, &Condition::Absent(Attribute::Pk));
         let alive = unless_deleted(tombstone, connected_at);
