@@ -38,7 +38,7 @@ pub fn restored(
         row.remove(*attribute);
     }
     let claimed_at = seen.time(A::ClaimedAt);
-    // Logs since the backup name the account so.
+    // Logs since the backup contain this pseudonym.
     if let Some(pseudonym) = seen.get(A::Pseudonym) {
         row.set(A::Pseudonym, pseudonym.clone());
     }
@@ -46,7 +46,7 @@ pub fn restored(
         for attribute in CLAIM {
             match seen.get(attribute) {
                 Some(value) => row.set(attribute, value.clone()),
-                // It was given to nobody since.
+                // The account was unassigned since the backup.
                 None => row.remove(attribute),
             }
         }

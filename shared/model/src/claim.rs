@@ -9,8 +9,8 @@ use jiff::Timestamp;
 /// The claim on an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The account is claimed. The owner is known if a session was completed for it. An account
-    /// that came without a session, or before claims existed, is the app's own to assign.
+    /// The account is claimed. The owner is known if a session was completed for it. The app's
+    /// backend may assign an account that came without a session, or before claims existed.
     Claimed(Option<Owner>),
     /// The account is unclaimed: its first connect came through a session that was not completed.
     Unclaimed {

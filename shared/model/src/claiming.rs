@@ -9,9 +9,9 @@ use crate::rules::{self, Lease, Right};
 use crate::schedule::{self, DataAccess};
 use crate::{Change, Condition, Grant, Key, RevokedBy, Session, State, Status};
 
-/// A connect in a session, if it is the account's first, the account is still unclaimed, or it was
-/// revoked and the session is not its owner's: a new consent is not for whom the old one was. The
-/// account must be claimed before `until`.
+/// A connect in a session that leaves the account unclaimed: the account's first connect, one of an
+/// account that is still unclaimed, or one of a revoked account in another user's session, since a
+/// new consent does not renew the former owner's claim. The account must be claimed before `until`.
 #[must_use]
 pub fn connect_unclaimed(mut change: Change, session: &Session, until: Timestamp, now: Timestamp) -> Change {
     let is_free = All(vec![is_revoked(), IsNot(A::Reference, session.reference.as_str().into())]);
@@ -54,7 +54,8 @@ pub fn assign(user_id: &UserId, reference: Option<&str>, now: Timestamp) -> Chan
     let when = Exists(A::Pk).and(Absent(A::UnclaimedUntil));
     Change::of(Key::grant(user_id), "assign a grant", when)
         .set_or_remove(A::Reference, reference)
-        // Also the time since which it is nobody's: a restored backup may name an earlier owner.
+        // Without an owner, the time since which there is none: a restored backup may name an
+        // earlier one.
         .set(A::ClaimedAt, now)
         .set(A::UpdatedAt, now)
 }

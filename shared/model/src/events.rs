@@ -143,14 +143,13 @@ pub struct Event {
     pub id: String,
     /// Time of the event.
     pub time: Timestamp,
-    /// The place of its change among those of the same account: the sequence number of the table's
-    /// stream, without leading zeros. The longer number is the greater one, and of two that are
-    /// equally long, the greater text.
+    /// Position of its change among those of the same account: the sequence number of the table's
+    /// stream, without leading zeros. Compare two positions by length first, then as text.
     pub order: String,
     /// The account's Threads user id.
     pub user_id: UserId,
-    /// The app's own name for the user to whom the account belongs, if it is known. Of an ended or
-    /// deleted account, the last one.
+    /// The app's own name for the user to whom the account belongs, if it is known. For an ended or
+    /// deleted account, its last owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The kind of [`data`](Self::data).
@@ -174,7 +173,7 @@ pub struct ChangeId<'a> {
 }
 
 impl ChangeId<'_> {
-    /// Returns the number in its shortest form, which alone is comparable by its length.
+    /// Returns the number in its shortest form: only that form can be compared by length.
     fn order(self) -> String {
         match self.number.trim_start_matches('0') {
             "" => "0".to_owned(),

@@ -24,7 +24,8 @@ pub struct Grant {
     pub scopes: Scopes,
     /// The source of the scopes.
     pub scopes_source: ScopesSource,
-    /// Time of the next look by a sweep; none if there is nothing to refresh or to appeal.
+    /// Time at which a sweep next processes the grant; none if there is nothing to refresh or to
+    /// appeal.
     pub due_at: Option<Timestamp>,
     /// End of the current lease. May be in the past.
     pub leased_until: Option<Timestamp>,
@@ -96,7 +97,7 @@ pub struct Live {
     /// Meta's confirmation of the token after a caller doubted it.
     pub vouch: Option<Vouch>,
     /// The write-ahead note: time since which Meta may have issued a token that is not stored. A
-    /// worker has leased the grant then, and neither its write nor a later one has settled it.
+    /// lease sets it, and the write that settles which token is the newest removes it.
     pub asked_at: Option<Timestamp>,
 }
 
@@ -313,8 +314,8 @@ impl Grant {
         }
     }
 
-    /// Returns true if the stored token is the newest that Meta can have issued: no note says
-    /// otherwise.
+    /// Returns true if the stored token is the newest that Meta can have issued, because there is
+    /// no write-ahead note.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.live().is_none_or(|live| live.asked_at.is_none())

@@ -102,8 +102,8 @@ fn live(row: &Reader<'_>) -> Result<Option<Live>, Inconsistency> {
         (Some(until), Some(times)) => Some(Vouch { until, times }),
         _ => None,
     };
-    // The release before leaves a note beside a token that it has stored since, and a refusal that
-    // came before a worker asked is not explained by its note.
+    // The previous release leaves a note beside a token that it stored later. A note does not
+    // explain a refusal that came before it.
     let explains = |at: &Timestamp| suspicion.is_none_or(|suspicion| *at <= suspicion.since);
     let asked_at = row.time(Attribute::AskedAt).filter(|at| *at > issued_at).filter(explains);
     Ok(Some(Live {

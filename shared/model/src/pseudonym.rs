@@ -11,7 +11,8 @@ const PREFIX: &str = "p_";
 const RANDOM: usize = 16;
 
 /// The name of an account in logs: random, and stored in the account's row only, so that nothing
-/// leads from a log to a person once the row is gone. The prefix tells it from a Threads user id.
+/// leads from a log to a person once the row is gone. The prefix distinguishes it from a Threads
+/// user id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pseudonym(String);
 

@@ -235,8 +235,8 @@ pub fn release(key: &Key, right: Right<'_>) -> Change {
 }
 
 /// Writes the attributes of a new token before there is one, to show that the row and its index
-/// take it: the stored token stays, and the due time moves by a second. It stays in the past, since
-/// callers take a grant that is not due for one whose token nobody is about to replace.
+/// accept them. The stored token stays, and the due time moves by a second. It stays in the past,
+/// because callers assume that nobody is about to replace the token of a grant that is not due.
 #[must_use]
 pub fn rehearse(grant: &Grant, live: &Live, lease: Lease<'_>) -> Change {
     let token = live.token.as_slice();

@@ -230,7 +230,7 @@ pub fn next_look(token_due: Timestamp, access: DataAccess, now: Timestamp) -> Ti
 }
 
 /// Limits the due time that a change of a grant sets, so that the grant is looked at once in
-/// `every`, even if nothing is due: an account that its person has ended at Meta is found out then.
+/// `every`, even if nothing is due: the look detects an account that its person has ended at Meta.
 /// The looks are spread over the last tenth of that time, by user and by look. A change without a
 /// due time, or without a time of its own, stays as it is.
 #[must_use]
@@ -279,9 +279,9 @@ pub fn token_due(user_id: &UserId, live: &Live) -> Timestamp {
     Life::of(live).due_at(user_id)
 }
 
-/// Returns the time at which a suspected grant is tried again: at least 15 minutes later, then ever
-/// less often, but no later than its token's own end, which settles it. `random` is any random
-/// number.
+/// Returns the time at which a suspected grant is tried again: at least 15 minutes later, then at
+/// growing intervals, but no later than its token's own end, which settles it. `random` is any
+/// random number.
 #[must_use]
 pub fn second_look(live: &Live, suspicion: Suspicion, now: Timestamp, random: u64) -> Timestamp {
     let least = SECOND_LOOK.as_secs();
@@ -424,7 +424,7 @@ mod tests {
         // An inspection finds the true life sooner.
         assert_eq!(usual.found(Some(at(59 * DAY))), life(59 * DAY));
         assert_eq!(usual.found(Some(at(3_600))), usual);
-        // An end before the beginning is none.
+        // An expiry before the token's issue is ignored.
         assert_eq!(usual.found(Some(at(-59 * DAY))), usual);
         assert_eq!(life(50 * DAY).found(Some(at(59 * DAY))), life(50 * DAY));
         // A short reported life is due as early.

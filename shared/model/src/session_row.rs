@@ -93,10 +93,9 @@ impl Session {
         row
     }
 
-    /// Returns the change that records the end of an attempt, if it is news. The same end as before
-    /// is not, and a closed session accepts no other. Every end after the first is counted, so that
-    /// the number of writes is limited. The change is refused if the session has changed since it
-    /// was read.
+    /// Returns the change that records the end of an attempt, unless the session already holds the
+    /// same end or is closed. Every end after the first is counted, so that the number of writes is
+    /// limited. The change is refused if the session has changed since it was read.
     #[must_use]
     pub fn note(&self, attempt: Attempt<'_>) -> Option<Change> {
         let Attempt { status, reason, is_failed_exchange } = attempt;
@@ -175,7 +174,7 @@ fn open() -> Condition {
 mod tests {
     use super::*;
 
-    /// A caller has read the row a moment before: only the condition knows what came between.
+    /// A caller reads the row before it writes, so only the condition detects a write in between.
     #[test]
     fn a_sessions_row_changes_once_and_in_time() {
         let at = |second| Timestamp::from_second(second).unwrap();

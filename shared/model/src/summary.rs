@@ -28,7 +28,7 @@ pub struct Summary {
     pub expires_at: Option<Timestamp>,
     /// End of the app's access to the person's data, if Meta reported it.
     pub data_access_expires_at: Option<Timestamp>,
-    /// Time of the next look by a sweep.
+    /// Time at which a sweep next processes the grant.
     pub due_at: Option<Timestamp>,
     /// Time of the last refresh.
     pub refreshed_at: Option<Timestamp>,

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::seal::{SealError, random};
 
-/// The prefix by which a receiver's library knows a secret.
+/// The prefix by which a receiver's library recognizes a secret.
 const PREFIX: &str = "whsec_";
 
 /// The lengths of a secret, in bytes: at least 192 bits, at most 512.
@@ -48,7 +48,7 @@ impl SigningKey {
     }
 }
 
-/// The secret that signs, and the one before it while that still signs too.
+/// The current secret, and the previous one for as long as it also signs.
 #[derive(Clone)]
 pub struct WebhookSecret {
     current: SigningKey,
@@ -58,7 +58,7 @@ pub struct WebhookSecret {
 #[derive(Clone)]
 struct Previous {
     key: SigningKey,
-    /// The time from which it signs no more.
+    /// Time from which it no longer signs.
     until: Timestamp,
 }
 
@@ -119,7 +119,8 @@ impl WebhookSecret {
         )
     }
 
-    /// Returns a new secret. The present one signs beside it until `until`, or no more.
+    /// Returns a new secret. The current one also signs until `until`; without that it stops at
+    /// once.
     ///
     /// # Errors
     /// Returns [`SealError::NoRandomness`] if the system's random number generator fails.
@@ -128,7 +129,7 @@ impl WebhookSecret {
         Ok(Self { current: SigningKey::generate()?, previous })
     }
 
-    /// Returns the time until which the previous secret signs too, if it does at `now`.
+    /// Returns the time until which the previous secret also signs, if it does at `now`.
     #[must_use]
     pub fn previous_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.previous.as_ref().map(|previous| previous.until).filter(|until| now < *until)
@@ -144,8 +145,8 @@ impl WebhookSecret {
     /// Returns the value of `webhook-signature` for an attempt with this `timestamp`: a signature
     /// of each secret that signs at `now`, the current one's first.
     ///
-    /// An `id` has full stops, by which the parts are told apart. Nobody outside can choose one: it
-    /// is made of the change's id and the event's type.
+    /// The signed parts are separated by full stops, which an `id` contains too. Nobody outside can
+    /// choose an id: it consists of the change's id and the event's type.
     #[must_use]
     pub fn signatures(&self, id: &str, body: &str, timestamp: Timestamp, now: Timestamp) -> String {
         let content = format!("{id}.{}.{body}", timestamp.as_second());
