@@ -133,9 +133,9 @@ impl EventPublisher {
         Ok(Self { client, bus, table: config.grants_table.clone(), letters, ahead: Mutex::default() })
     }
 
-    /// Announces one batch: each account's events in order, and all except those that the bus
-    /// refuses and what follows them in the same account. An event that was refused for `TRIED_FOR`
-    /// becomes a dead letter, and counts as done.
+    /// Announces one batch, each account's events in order. If the bus refuses an event, the later
+    /// events of its account wait; all others are announced. An event that was refused for
+    /// `TRIED_FOR` becomes a dead letter, and counts as done.
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {
             tracing::error!(outcome = "malformed", "expected a batch of a DynamoDB stream");
@@ -166,7 +166,7 @@ impl EventPublisher {
 
     fn events(&self, record: Record, now: Timestamp) -> Vec<Event> {
         let change = record.change;
-        // A deletion leaves no time behind but the stream's, and events are told apart by theirs.
+        // A deletion has no time except the stream's, and events are distinguished by their times.
         let made_at = change.made_at().map_or(now, |made| made.min(now));
         let Some(AttributeValue::S(key)) = change.keys.get("pk") else {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! One attempt to post an event to the app's backend.
 //!
-//! Owns the request and the meaning of its answer. Refuses to follow a redirect, which would send
-//! an event where nobody has agreed to, and to read the answer's body.
+//! Owns the request and the meaning of its response. Refuses to follow a redirect, which would send
+//! an event to a place that nobody has configured, and to read the response's body.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use threads_graph::HttpClient;
 
 use crate::wait::{TRIED_FOR, retry_after, wait};
 
-/// The longest wait while the secret cannot be used.
+/// Maximum wait while the secret is unavailable.
 const SECRET_AGAIN_AFTER: Duration = Duration::from_mins(30);
 
-/// The answer of a receiver that wants nothing any more.
+/// `410 Gone`: the receiver wants no more events.
 const GONE: u16 = 410;
 
 /// An event on its way to the backend.
@@ -29,7 +29,7 @@ pub struct Message {
     pub attempt: u32,
 }
 
-/// The part of an event that a delivery looks at.
+/// The part of an event that a delivery needs.
 #[derive(Deserialize)]
 struct Identified {
     id: String,
@@ -48,11 +48,11 @@ impl Message {
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The receiver has it.
+    /// The receiver accepted it.
     Delivered,
-    /// It is tried again after this time.
+    /// It is retried after this time.
     Later(Duration),
-    /// It is a dead letter.
+    /// It becomes a dead letter.
     Dead(Death),
 }
 
@@ -63,7 +63,7 @@ threads_graph::names! {
         Gone => "gone",
         /// It was tried for three days.
         TriedForLong => "tried_for_long",
-        /// It is no event.
+        /// It is not an event.
         Malformed => "malformed",
     }
 }
@@ -78,7 +78,7 @@ enum Failure {
     #[error("the receiver answered {status}")]
     Status {
         status: u16,
-        /// The time that it asked for.
+        /// The time that the receiver asked for.
         retry_after: Option<Duration>,
     },
 }
@@ -109,8 +109,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Builds the clients. Makes no request. Failed deliveries are repeated after `waits`, the last
-    /// of which counts for all that follow.
+    /// Builds the clients. Makes no request. Failed deliveries are retried after `waits`, the last
+    /// of which repeats.
     ///
     /// # Errors
     /// Returns [`StartError`] if there is no receiver, or if TLS cannot be set up.
@@ -126,8 +126,8 @@ impl Delivery {
         self.secret.stale_for(now).await
     }
 
-    /// Makes one attempt, and logs its outcome. `timestamp` is the receiver's time, which is `now`
-    /// but in development, where the clock can be moved.
+    /// Makes one attempt, and logs its outcome. `timestamp` is the receiver's time, which equals
+    /// `now` except in development, where the clock can be moved.
     pub async fn attempt(&self, message: &Message, timestamp: Timestamp, now: Timestamp) -> Verdict {
         let attempt = message.attempt;
         let Some(id) = message.id() else {
@@ -153,7 +153,7 @@ impl Delivery {
             return Verdict::Dead(death);
         }
         let wait = match failure {
-            // The receiver was not asked, so its waits have not begun.
+            // No request was sent, so the receiver's waits have not begun.
             Failure::Secret(_) => self.waits.last().copied().unwrap_or_default().min(SECRET_AGAIN_AFTER),
             _ => wait(self.waits, attempt, &id, failure.asked()),
         };

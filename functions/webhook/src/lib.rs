@@ -1,12 +1,12 @@
-//! The function behind the webhooks' queue: receives a batch of events, posts each to the app's
+//! The function behind the webhooks' queue: receives a batch of events, and posts each to the app's
 //! backend.
 //!
-//! EventBridge cannot sign a body, so that a function posts it, as Standard Webhooks has it:
+//! EventBridge cannot sign a body, so a function posts it, in the form of Standard Webhooks:
 //! `webhook-id` is the event's id, and the same at each attempt; `webhook-timestamp` is the time of
 //! the attempt; `webhook-signature` covers both and the body. Lambda's own two retries would not
-//! outlive an outage of an hour. So a failed event goes back into its queue, hidden for as long as
-//! its next attempt is off, and alone: what the batch has delivered is not repeated. The order of
-//! two events is not kept by a queue with retries, and each event carries its own.
+//! outlive an outage of an hour. So a failed event goes back into its queue, and is hidden until
+//! its next attempt; the delivered events of its batch are not repeated. A queue with retries does
+//! not keep the order of events, so each event carries its own.
 
 mod delivery;
 mod wait;
@@ -27,10 +27,10 @@ use threads_graph::HttpClient;
 pub use crate::delivery::{Death, Delivery, Message, Verdict};
 pub use crate::wait::WAITS;
 
-/// The attribute of a dead letter that says why it is one.
+/// The attribute of a dead letter that contains the reason.
 pub const WHY: &str = "why";
 
-/// Delivers what the queue passes on.
+/// Delivers the queue's events.
 pub struct WebhookFunction {
     delivery: Delivery,
     client: aws_sdk_sqs::Client,
@@ -84,8 +84,8 @@ impl WebhookFunction {
         })
     }
 
-    /// Delivers one batch, one event after the other, so that a receiver is not asked by more than
-    /// a process at a time.
+    /// Delivers one batch, one event after the other, so that each process makes one request to the
+    /// receiver at a time.
     pub async fn handle(&self, batch: &Value, now: Timestamp) -> Handled {
         let Ok(Batch { records }) = Batch::deserialize(batch) else {
             tracing::error!(outcome = "malformed", "expected a batch of an SQS queue");
@@ -94,7 +94,7 @@ impl WebhookFunction {
         let (began, mut handled) = (Instant::now(), Handled::default());
         for record in records {
             let at = now.checked_add(began.elapsed()).unwrap_or(now);
-            // In boxes, because the compiler lays such deep futures out no further.
+            // Boxed, because the compiler limits the depth of the futures that it lays out.
             let verdict = Box::pin(self.delivery.attempt(&record.message(at), at, at)).await;
             let settled = match verdict {
                 Verdict::Delivered => Ok(true),
@@ -102,7 +102,7 @@ impl WebhookFunction {
                 Verdict::Dead(death) => Box::pin(self.give_up(&record, death)).await.map(|()| true),
             };
             let is_done = settled.unwrap_or_else(|error| {
-                // The message stays, and comes again when the queue's own time is over.
+                // The message stays, and SQS delivers it again after its visibility timeout.
                 tracing::error!(outcome = "queue_away", error = error_chain(&error));
                 false
             });
@@ -150,8 +150,8 @@ impl QueueError {
 }
 
 impl Record {
-    /// Returns the event, and how far its delivery has come. A number that is missing counts as a
-    /// first attempt now.
+    /// Returns the event, with the progress of its delivery. A missing number counts as a first
+    /// attempt at `now`.
     fn message(&self, now: Timestamp) -> Message {
         let number = |name: &str| self.attributes.get(name)?.parse::<i64>().ok();
         let sent_at = number("SentTimestamp").and_then(|millis| Timestamp::from_millisecond(millis).ok());

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The waits after the first failures; the last one counts for all that follow. The example of
-/// Standard Webhooks goes on with 14, 20 and 24 hours, and SQS hides a message for twelve at most.
+/// The waits after the first failures; the last one repeats. The example of Standard Webhooks
+/// continues with 14, 20 and 24 hours, but SQS hides a message for at most twelve.
 pub const WAITS: &[Duration] = &[
     Duration::from_secs(5),
     Duration::from_mins(5),
@@ -16,16 +16,16 @@ pub const WAITS: &[Duration] = &[
     Duration::from_hours(10),
 ];
 
-/// The time for which a delivery is tried. Then it becomes a dead letter.
+/// Maximum duration of a delivery, after which it becomes a dead letter.
 pub(crate) const TRIED_FOR: SignedDuration = SignedDuration::from_hours(72);
 
 /// The longest wait: SQS hides a message for twelve hours from its receipt, and the attempt takes
 /// some of that.
 const LONGEST: Duration = Duration::from_mins(11 * 60 + 30);
 
-/// Returns the wait after the `attempt`th failure, from one: the schedule's with up to an eighth of
-/// jitter, so that events that have failed together come back apart, or the receiver's own if that
-/// is longer.
+/// Returns the wait after the `attempt`th failure, counted from one: the schedule's wait with up to
+/// an eighth of jitter, so that events that failed together are retried at different times; or the
+/// receiver's own, if that is longer.
 pub(crate) fn wait(waits: &[Duration], attempt: u32, id: &str, asked: Option<Duration>) -> Duration {
     let nth = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
     let base = waits.get(nth).or(waits.last()).copied().unwrap_or_default();
@@ -57,7 +57,7 @@ mod tests {
             let base = WAITS[n.min(WAITS.len() - 1)];
             assert!((base..=base + base / 8).contains(waited), "{n}: {waited:?}");
         }
-        // The time of all attempts but the last, without jitter: nobody is given up much later.
+        // The time until the last attempt, without jitter: no delivery is given up much later.
         let hours = |waits: &[Duration]| waits.iter().sum::<Duration>().as_secs() / 3_600;
         assert_eq!(hours(WAITS), 17);
         assert!((72..=84).contains(&hours(&waits[..12])), "{}", hours(&waits[..12]));
