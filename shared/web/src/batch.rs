@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// The response to Lambda: the items of the batch that come again. Of a stream, all that follow the
-/// first of them do, too.
+/// The response to Lambda: the items of the batch to deliver again. From a stream, all items after
+/// the first of them are delivered again too.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Handled {

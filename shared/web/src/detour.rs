@@ -23,7 +23,7 @@ pub fn refuse_detour(config: &Config, request: &HttpRequest) -> Option<Response<
     })
 }
 
-/// Refuses such a request in JSON, for the functions that show no page: they link none.
+/// Refuses such a request in JSON, for the functions that link no pages.
 #[must_use]
 pub(crate) fn refuse_programs_detour(config: &Config, request: &HttpRequest) -> Option<Response<String>> {
     let secrets = config.origin_secrets.as_ref()?;

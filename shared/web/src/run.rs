@@ -161,7 +161,7 @@ fn left(context: &Context, now: Timestamp) -> Duration {
 }
 
 /// Answers a request with `handle`, or with `unfinished` if that panics or takes longer than
-/// `left`: API Gateway's own response to either tells a person nothing.
+/// `left`: API Gateway's own response to either does not help a person.
 async fn guarded<R>(
     mut request: HttpRequest,
     left: Duration,
@@ -175,7 +175,7 @@ where
     // Everything of it except its body, which may be large.
     let body = mem::take(&mut request.body);
     let seen = request.clone();
-    // In a box, because the compiler lays such deep futures out no further.
+    // Boxed, because the compiler limits the depth of the futures that it lays out.
     let handled = Box::pin(handle(HttpRequest { body, ..request }).instrument(span));
     match timeout(left, AssertUnwindSafe(handled).catch_unwind()).await {
         Ok(Ok(response)) => response,

@@ -1,7 +1,7 @@
 //! The app's accent colour in both colour schemes.
-//! Owns the contrast of it. A colour that is too light or too dark is not refused: hardly one is
-//! readable on light and on dark paper at once. Each scheme gets the nearest one that is, of the
-//! same hue.
+//! Owns its contrast. A colour that is too light or too dark is not refused, because hardly any is
+//! readable on both light and dark paper. Each scheme gets the nearest readable colour of the same
+//! hue.
 
 use threads_auth::Rgb;
 
@@ -9,7 +9,8 @@ use threads_auth::Rgb;
 /// borders and marks need (1.4.11).
 const LEAST: f64 = 4.5;
 
-/// A colour scheme: what the accent stands on, as in `style.css`, and what it is mixed with.
+/// A colour scheme: the colours behind the accent, as in `style.css`, and the ink that is mixed
+/// into it.
 struct Scheme {
     /// The paper, the card, and the paper's tints. A label on a button has the colour of the card.
     ground: [Rgb; 5],

@@ -1,7 +1,6 @@
 //! The look of a page: one template, one style, no script, and a tone and a sign for each notice.
-//! Never shows text of the request: a page consists of fixed texts, of what the configuration says
-//! of the app, of a path of ours, a link that the allowlist has accepted, and API Gateway's id of
-//! the request.
+//! Never shows text of the request. A page consists of fixed texts, the configured brand, a path of
+//! ours, a link that the allowlist has accepted, and API Gateway's id of the request.
 
 use http::Response;
 use http::header::{self, HeaderValue};
@@ -147,7 +146,7 @@ pub(super) fn render(page: &Page, reader: &Reader<'_>, style: &str) -> Markup {
                 link rel="icon" href="data:,";
                 title {
                     (title)
-                    // Marks that isolate the name, because a title can have no elements.
+                    // Unicode isolates around the name, because a title cannot contain elements.
                     @if let Some(name) = &reader.brand.name { " \u{b7} \u{2068}" (name.as_str()) "\u{2069}" }
                 }
                 style { (PreEscaped(style)) }
@@ -175,7 +174,7 @@ pub(super) fn render(page: &Page, reader: &Reader<'_>, style: &str) -> Markup {
     }
 }
 
-/// Returns what has happened, what is next, and the ways on.
+/// Returns the explanation, the next step and the links.
 fn story(page: &Page, reader: &Reader<'_>, words: &Words) -> Markup {
     let text = words.text(page.notice);
     let again = page.notice.again();
@@ -210,8 +209,8 @@ fn story(page: &Page, reader: &Reader<'_>, words: &Words) -> Markup {
     }
 }
 
-/// Returns what those who help the person need: the name of the notice, a hint, which are in
-/// English for whoever makes the app, and the id by which the request is found in the log.
+/// Returns the details for those who help the person: the name of the notice and a hint, both in
+/// English for the app's developer, and the request's id in the log.
 fn particulars(notice: Notice, reader: &Reader<'_>, words: &Words) -> Markup {
     html! {
         div .maker {

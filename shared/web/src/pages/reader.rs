@@ -15,7 +15,7 @@ pub struct Reader<'a> {
     pub(super) request_id: &'a str,
 }
 
-/// Somebody of whom nothing is known.
+/// A reader of whom nothing is known.
 impl Default for Reader<'_> {
     fn default() -> Self {
         Self { brand: &NO_BRAND, language: Language::English, request_id: "" }
@@ -23,8 +23,8 @@ impl Default for Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    /// Returns who has sent a request. The language is the first that the parameter `ui_locales`
-    /// and the header `Accept-Language` have asked for and pages have.
+    /// Returns the sender of a request. Their language is the preferred one, among those that pages
+    /// have, of the parameter `ui_locales`, or else of the header `Accept-Language`.
     #[must_use]
     pub fn of(config: &'a Config, request: &'a HttpRequest) -> Self {
         let mut parameters = form_urlencoded::parse(request.raw_query.as_bytes());
