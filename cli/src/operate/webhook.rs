@@ -1,7 +1,7 @@
 //! `threads-auth webhook`: the secret that signs the events which a stack posts.
 //!
-//! Owns its rotation: both secrets sign until the receiver has had its time. Prints the secret only
-//! to whoever asks for it, on standard output and nowhere else.
+//! Owns its rotation: for a limited time both secrets sign, so that the receiver can change its
+//! own. Prints the secret only on request, and only on standard output.
 
 use anyhow::{Context, Result};
 use aws_sdk_secretsmanager::Client;

@@ -1,9 +1,9 @@
-//! The console's users: only a browser that has opened the link from the terminal gets in.
+//! The console's users: only a browser that has opened the link from the terminal is admitted.
 //!
 //! The link holds a secret that is exchanged once for a cookie. Browsers send a cookie to every
 //! port of its host, so this one is bound to a path that nobody can guess: another server of this
-//! machine never sees it. Each form has a key besides, so that a page that only makes the browser
-//! send something changes nothing.
+//! machine never receives it. Each form also has a key, so that a foreign page that makes the
+//! browser send a request changes nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,7 +39,7 @@ impl Entrance {
         })
     }
 
-    /// Returns the path under which the console lies.
+    /// Returns the path of the console.
     pub(super) fn base(&self) -> &str {
         &self.base
     }

@@ -1,4 +1,4 @@
-//! A page of the accounts that a filter takes. Its cost has a bound, however large the table is.
+//! A page of the accounts that match a filter. Its cost is bounded, however large the table is.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use tokio::time::Instant;
 
 use crate::operate::target::StackHandle;
 
-/// The most rows of one reading, and the most readings for one page.
+/// Maximum number of rows per read, and of reads per page.
 const ROWS: u32 = 2_000;
 const READINGS: usize = 5;
 
-/// The time after which no further reading begins.
+/// The time after which no further read begins.
 const TIME: Duration = Duration::from_secs(15);
 
 /// A page of accounts.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) accounts: Vec<Summary>,
-    /// Rows that make no sense.
+    /// Malformed rows.
     pub(super) broken: Vec<String>,
     /// True if there are other pages.
     pub(super) is_part: bool,
@@ -33,14 +33,14 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Returns true if the page would hold more, had more of the table been read.
+    /// Returns true if further reads could have added accounts to the page.
     pub(super) fn is_cut(&self) -> bool {
         self.next.is_some() && self.accounts.len() < PER_PAGE
     }
 }
 
-/// Reads the table from `after` on, until the page is full or has cost enough. The table has no
-/// order.
+/// Reads the table from `after` on, until the page is full or the limits are reached. The table has
+/// no order.
 pub(super) async fn find(
     stack: &StackHandle,
     filter: &Filter,
@@ -67,7 +67,7 @@ pub(super) async fn find(
         while let Some(row) = rows.next() {
             match row {
                 Ok(grant) => {
-                    // Logs have the pseudonym, which a summary has not.
+                    // Logs contain the pseudonym, which a summary lacks.
                     let pseudonym = grant.pseudonym.as_ref().map(Pseudonym::as_str);
                     let is_named = pseudonym == Some(filter.search.as_str());
                     let account = Summary::from(grant);

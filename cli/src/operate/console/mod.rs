@@ -1,8 +1,8 @@
 //! `threads-auth console`: a stack's accounts, its coming work and its troubles, as pages for the
 //! operator's own browser.
 //!
-//! Built from the parts of the development page ([`devstack::look`]), and closed by its loopback
-//! layer. `entrance.rs` says who else is kept out. Changes nothing without `--write`; the pages get
+//! Built from the parts of the development page ([`devstack::look`]), behind its loopback layer.
+//! `entrance.rs` defines who else is refused. Changes nothing without `--write`. The pages get
 //! summaries, which have no token.
 
 mod entrance;
@@ -84,7 +84,8 @@ impl ConsoleCommand {
         interrupt.next().await;
         // The server may have ended by itself.
         let _ = stop.send(());
-        // A change that Meta was asked for is ended in any case: its token exists nowhere else.
+        // A running change is completed in any case: a token that Meta issues for it exists nowhere
+        // else.
         if console.is_working() {
             say(
                 "Ending the change that is under way; a second Ctrl-C gives it up, and perhaps a token with it.",

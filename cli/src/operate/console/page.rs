@@ -1,4 +1,4 @@
-//! The pages: their frame, and what all of them have.
+//! The frame of all pages, and the parts that they share.
 
 pub(super) mod account;
 pub(super) mod accounts;
@@ -62,7 +62,7 @@ pub(super) fn failed(console: &Console, error: &Error) -> Response {
     document(console, "/failed", "failure", &main).respond(StatusCode::BAD_GATEWAY)
 }
 
-/// Draws a failure as the terminal tells it, with the next step.
+/// Renders a failure with the text of the terminal and the next step.
 fn reason(error: &Error) -> Markup {
     html! {
         p { span .chip.halt { "failed" } " " (redacted(&error_chain(error.as_ref()))) }
@@ -91,7 +91,7 @@ pub(super) fn closed(status: StatusCode, title: &str, text: &str) -> Response {
     .respond(status)
 }
 
-/// Draws a finding of `doctor`'s.
+/// Renders a finding of `doctor`.
 fn finding(finding: &Finding) -> Markup {
     let (tone, word) = match finding.level {
         Level::Ok => ("good", "ok"),
@@ -104,7 +104,7 @@ fn finding(finding: &Finding) -> Markup {
     }
 }
 
-/// Draws a text with its commands, which are between backquotes, as such.
+/// Renders a text, with the commands between its backquotes as code.
 fn in_code(text: &str) -> Markup {
     html! {
         @for (n, part) in text.split('`').enumerate() {
@@ -113,7 +113,7 @@ fn in_code(text: &str) -> Markup {
     }
 }
 
-/// Draws a form of one button.
+/// Renders a form with one button.
 fn button(console: &Console, action: &str, label: &Markup, fields: &Markup) -> Markup {
     html! {
         form method="post" action=(console.href(action)) {

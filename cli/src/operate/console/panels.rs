@@ -1,5 +1,5 @@
-//! The parts of the first page, each read by itself: a failure is the finding that stands in its
-//! place.
+//! The parts of the first page. Each is read separately: if one fails, its finding is shown
+//! instead.
 
 pub(super) mod metrics;
 
@@ -14,7 +14,7 @@ use crate::operate::doctor::resources::Resources;
 use crate::operate::doctor::{alarms, aws, delivery};
 use crate::operate::target::Deployed;
 
-/// The days that the picture of the coming refreshes shows. A token lives for 60.
+/// Number of days in the chart of the coming refreshes. A token lives for 60.
 pub(super) const DAYS: usize = 63;
 
 /// The parts that only a stack on AWS has.
@@ -57,7 +57,7 @@ pub(super) async fn on_aws(console: &Console, deployed: &Deployed, now: Timestam
     OnAws { schedule, alarms, each, letters, metrics }
 }
 
-/// Gives a part up that takes too long.
+/// Abandons a part that takes too long.
 async fn in_time<T>(
     check: &'static str,
     work: impl Future<Output = Result<T, Finding>>,

@@ -1,5 +1,5 @@
-//! The routes, and what each request has to show: a place on this machine, the cookie, and for a
-//! change the key of a form.
+//! The routes and their access checks: a caller on this machine, the cookie, and for a change the
+//! key of a form.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(super) fn routes(console: Arc<Console>) -> Router {
 
 /// Exchanges the link for the cookie.
 async fn open(State(console): Shared, method: Method, Segments(secret): Segments<String>) -> Response {
-    // A program that only looks if the link works must not use it up.
+    // A program that only checks the link must not use it up.
     let cookie = (method == Method::GET).then(|| console.entrance.open(&secret)).flatten();
     let Some(cookie) = cookie else {
         let text =
@@ -69,7 +69,7 @@ async fn open(State(console): Shared, method: Method, Segments(secret): Segments
     secure(([(header::SET_COOKIE, cookie)], home).into_response())
 }
 
-/// The variable segments of a path. No page has an address whose segments are no text.
+/// The variable segments of a path. A path whose segments are not text matches no page.
 struct Segments<T>(T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
@@ -87,7 +87,7 @@ async fn nowhere() -> Response {
     closed(StatusCode::NOT_FOUND, "There is nothing here", "The console of this machine lies elsewhere.")
 }
 
-/// Lets only those in who have opened the link.
+/// Admits only browsers that have opened the link.
 async fn admit(State(console): Shared, request: Request, next: Next) -> Response {
     if console.entrance.admits(request.headers()) {
         return next.run(request).await;
@@ -171,12 +171,12 @@ async fn set_pause(State(console): Shared, body: Bytes) -> Result<Response, Refu
     Ok(finish(console, "", Change::Pause(what)).await)
 }
 
-/// The reason for which a form changes nothing.
+/// The reason for refusing a form.
 #[derive(Clone, Copy)]
 enum Refused {
-    /// The console only looks.
+    /// The console is read-only.
     ReadOnly,
-    /// Another page, or another program, has sent it.
+    /// Another page or another program has sent the form.
     Foreign,
 }
 
@@ -203,7 +203,7 @@ fn own_form(console: &Console, body: &[u8]) -> Result<HashMap<String, String>, R
     Err(Refused::Foreign)
 }
 
-/// Makes a change, and leads back to `path`, which says what became of it.
+/// Makes a change, and redirects to `path`, which shows its outcome.
 async fn finish(console: Arc<Console>, path: &str, change: Change) -> Response {
     match writes::make(Arc::clone(&console), change).await {
         Ok(said) => {
@@ -222,7 +222,7 @@ async fn show_checks(State(console): Shared, RawQuery(query): RawQuery) -> Respo
     checks::page(&console, Some(&findings))
 }
 
-/// Looks to the end even if the browser goes away: letters that were received are hidden from
+/// Reads all letters even if the browser disconnects: letters that were received are hidden from
 /// others until they are given back.
 async fn show_letters(State(console): Shared) -> Response {
     let shared = Arc::clone(&console);

@@ -13,7 +13,7 @@ use super::panels::metrics::Series;
 use crate::operate::doctor::finding::Finding;
 use crate::operate::target::StackHandle;
 
-/// The time for which a figure is kept that costs much to read.
+/// The time for which an expensive figure is cached.
 const KEPT_SECONDS: i64 = 60;
 
 /// The console of one stack.
@@ -42,7 +42,8 @@ impl Console {
         })
     }
 
-    /// Returns the stack's time. A development stack that does not answer is as old as it was.
+    /// Returns the stack's time. If a development stack does not respond, its last known time
+    /// counts.
     pub(super) async fn now(&self) -> Timestamp {
         self.stack.time().await.unwrap_or_else(|_| self.stack.now())
     }
@@ -76,7 +77,7 @@ impl Console {
     }
 }
 
-/// A value that is read at most once a minute. Whoever asks while it is read gets the same.
+/// A value that is read at most once a minute. Concurrent callers share one read.
 pub(super) struct Kept<T>(Turn<Option<(Timestamp, T)>>);
 
 impl<T> Default for Kept<T> {
@@ -104,7 +105,7 @@ impl<T: Clone> Kept<T> {
     }
 }
 
-/// The time after which a part of a page gives up, so that the rest of it is shown.
+/// Timeout of one part of a page, after which the rest of the page is shown.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ threads_graph::names! {
 }
 
 impl Deed {
-    /// Returns true if nothing brings back what it destroys.
+    /// Returns true if the change cannot be undone.
     pub(super) fn destroys(self) -> bool {
         self != Self::Refresh
     }
@@ -44,8 +44,8 @@ pub(super) enum Change {
     Pause(Option<Pause>),
 }
 
-/// Makes a change after those that are under way, and returns what became of it. It is made to its
-/// end even if the browser goes away, because Meta's answer may hold a token.
+/// Makes a change after those that are under way, and returns its outcome. It is completed even if
+/// the browser disconnects, because Meta's response may hold a token.
 pub(super) async fn make(console: Arc<Console>, change: Change) -> Result<String> {
     let work = tokio::spawn(async move {
         let _turn = console.turn().await;

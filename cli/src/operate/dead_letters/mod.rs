@@ -122,8 +122,8 @@ pub(in crate::operate) struct Seen {
     json: Value,
 }
 
-/// Reads every letter, and gives them back. Returns the number of those besides that somebody else
-/// looks at.
+/// Reads every letter, and makes them visible again. Also returns the number of letters that
+/// another command has received.
 pub(in crate::operate) async fn look(
     deployed: &Deployed,
     now: Timestamp,

@@ -104,7 +104,8 @@ impl Queue {
         Ok(Self { client: Client::new(&deployed.sdk), which, url })
     }
 
-    /// Receives every letter, until it is to stop. Returns those received in any case.
+    /// Receives letters until `stops` returns true or none is left. A failure keeps those received
+    /// before.
     pub(super) async fn take(&self, stops: impl Fn() -> bool) -> (Vec<Message>, Result<()>) {
         let (mut taken, mut seen) = (Vec::new(), HashMap::new());
         while !stops() {

@@ -1,7 +1,7 @@
 //! Sweeps by the deployed function, for operators who may invoke it but not open the secrets.
 //!
-//! Interprets each response of Lambda's. Invokes once and never retries: two sweeps at once would
-//! take the function's last place from the schedule.
+//! Interprets each response of Lambda's. Invokes once and never retries: a second concurrent sweep
+//! would use the function's last concurrent execution, which the schedule needs.
 
 use std::time::Duration;
 

@@ -176,7 +176,8 @@ mod tests {
             ("Name,User ID;date\nAda,1;2026\nBen,2\n", &["1", "2"], &[]),
             ("email\tid\na@b.example\t3\n", &["3"], &[]),
             ("1,Ada\n2,Ben\n,,\n", &["1", "2"], &[]),
-            // A number that a spreadsheet has spoilt, a token by mistake, and nothing else is lost.
+            // Of these lines, only a number that a spreadsheet has spoilt and a stray token are
+            // rejected.
             ("1\n1.78414E+16\nTHQVJsecret\n-2\n 3 \n1\n", &["1", "3"], &[2, 3, 4]),
             ("@ada\n1\n", &["1"], &[1]),
             ("1\nuser_id\n2\n", &["1", "2"], &[2]),

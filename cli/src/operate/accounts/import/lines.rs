@@ -41,8 +41,8 @@ struct Fields {
     end_user: Value,
 }
 
-/// The part of a connection of Nango's that holds its token. `raw`, Meta's answer, is left: Nango
-/// reads its `user_id` as a number of JavaScript's, which cannot hold it.
+/// The part of a connection of Nango's that holds its token. `raw`, Meta's response, is not used:
+/// Nango reads its `user_id` as a JavaScript number, which loses digits.
 #[derive(Deserialize)]
 struct Credentials {
     access_token: Option<Zeroizing<String>>,
@@ -50,7 +50,7 @@ struct Credentials {
 }
 
 impl Fields {
-    /// Returns true for another provider's token, which is not Meta's to see.
+    /// Returns true for another provider's token, which must not be sent to Meta.
     fn is_of_another(&self) -> bool {
         self.credentials.is_some() && self.provider.as_str().is_some_and(|provider| provider != "threads")
     }
@@ -69,7 +69,7 @@ impl Fields {
                 unreadable: None,
             };
         };
-        // Their names for the user of the app: a tag, and what it was before there were tags.
+        // Nango's names for the user of the app: a tag, or the field from before there were tags.
         let named = [&self.tags["end_user_id"], &self.end_user["id"]].into_iter().find_map(Value::as_str);
         Entry {
             line,

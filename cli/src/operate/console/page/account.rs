@@ -47,7 +47,7 @@ pub(in crate::operate::console) fn unknown(console: &Console, user_id: &str) -> 
     show(console, "/accounts", "account", &main)
 }
 
-/// Asks before a change that nothing brings back.
+/// Renders the question before a change that cannot be undone.
 pub(in crate::operate::console) fn question(console: &Console, account: &Summary, deed: Deed) -> Response {
     let (title, text) = match deed {
         Deed::Disconnect => (
@@ -77,7 +77,7 @@ pub(in crate::operate::console) fn question(console: &Console, account: &Summary
     show(console, "/accounts", "question", &main)
 }
 
-/// Tells where an account lies.
+/// Returns the path of an account's page.
 pub(in crate::operate::console) fn path(user_id: &UserId) -> String {
     format!("/accounts/{user_id}")
 }

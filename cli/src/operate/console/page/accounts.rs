@@ -1,4 +1,4 @@
-//! The accounts that a filter takes.
+//! The accounts that match a filter.
 
 use axum::response::Response;
 use devstack::look::accounts::{Entry, MAX_CARDS, Standing, list, trouble_first};

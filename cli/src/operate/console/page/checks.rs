@@ -26,7 +26,7 @@ pub(in crate::operate::console) fn page(console: &Console, findings: Option<&[Fi
     show(console, "/checks", "checks", &main)
 }
 
-/// Puts what has failed first, then warnings.
+/// Sorts failures first, then warnings.
 fn in_order(findings: &[Finding]) -> Vec<&Finding> {
     let mut findings: Vec<_> = findings.iter().collect();
     findings.sort_by_key(|finding| match finding.level {

@@ -8,8 +8,8 @@ use super::{reason, show};
 use crate::operate::console::state::Console;
 use crate::operate::dead_letters::Seen;
 
-/// Shows the letters, or the reason for which there are none to show, and if the time for more was
-/// over. A development stack has `None`.
+/// Renders the letters, or the reason why they could not be read. `seen` is `None` for a
+/// development stack, and `is_cut` is true if there was no time to read them all.
 pub(in crate::operate::console) fn page(
     console: &Console,
     seen: Option<&Result<(Vec<Seen>, u64)>>,

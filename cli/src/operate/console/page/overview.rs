@@ -71,7 +71,7 @@ fn sweeps(console: &Console, seen: &Seen) -> Markup {
     }
 }
 
-/// Draws the load of each day as a picture, and of each week as a table.
+/// Renders the load of each day as a chart, and of each week as a table.
 fn picture(load: &DueLoad, at: Timestamp, now: Timestamp) -> Markup {
     let total: u64 = load.days.iter().sum();
     let most = load.days.iter().copied().max().unwrap_or_default().max(1);
@@ -148,7 +148,7 @@ fn watched(console: &Console, on_aws: &OnAws, now: Timestamp) -> Markup {
     }
 }
 
-/// Puts those that ring first.
+/// Sorts ringing alarms first.
 fn in_order(alarms: &[MetricAlarm]) -> Vec<&MetricAlarm> {
     let mut alarms: Vec<_> = alarms.iter().collect();
     alarms.sort_by_key(|alarm| {
@@ -199,7 +199,7 @@ fn series_row(series: &Series) -> Markup {
     }
 }
 
-/// Tells what a development stack has instead.
+/// Renders the substitute for these parts on a development stack.
 fn not_watched(console: &Console) -> Markup {
     html! {
         section aria-labelledby="alarms" {

@@ -13,7 +13,7 @@ use crate::operate::target::Deployed;
 
 const HOUR: i64 = 3_600;
 
-/// The hours that are shown.
+/// Number of hours that are shown.
 pub(in crate::operate::console) const HOURS: usize = 24;
 
 /// A figure of each hour, as CloudWatch computes it, and of the day.
@@ -198,7 +198,7 @@ mod tests {
         let mut hours = vec![[None; HOURS]; asked().len()];
         let start = 1_000 * HOUR;
         note(&result("m0", &[(start, 4.0), (start + 23 * HOUR, 3.0)]), start, &mut hours);
-        // A second page adds to the first, and nonsense is left alone.
+        // A second page adds to the first, and malformed values are ignored.
         note(&result("m0", &[(start + HOUR, 4.0), (start + 24 * HOUR, 9.0)]), start, &mut hours);
         for id in ["m999", "x0", "m"] {
             note(&result(id, &[(start, 9.0)]), start, &mut hours);
