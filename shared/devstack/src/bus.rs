@@ -1,8 +1,8 @@
 //! An EventBridge endpoint that stores what it receives: for the development page, for tests, and
 //! in a file.
 //!
-//! It accepts `PutEvents` for one bus, has one rule, for webhooks, if there are any, and formats
-//! each event as EventBridge delivers it.
+//! It accepts `PutEvents` for one bus, and formats each event as EventBridge delivers it. Its one
+//! rule passes events on to webhooks, if there are any.
 
 use std::collections::VecDeque;
 use std::fs::File;

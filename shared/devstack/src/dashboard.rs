@@ -33,8 +33,8 @@ pub(crate) struct Dashboard {
 pub(crate) struct GrantView {
     #[serde(flatten)]
     pub(crate) summary: Summary,
-    /// True if the person has removed the app at the sandbox, even if the grant has not learned of
-    /// it.
+    /// True if the person has removed the app at the sandbox, even if the grant does not show it
+    /// yet.
     pub(crate) revoked_at_threads: bool,
 }
 

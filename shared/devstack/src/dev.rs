@@ -68,7 +68,7 @@ async fn events(State(shared): State<Shared>) -> Response {
     Json(json!({"events": shared.bus.events()})).into_response()
 }
 
-/// Returns the deliveries that wait, those that were given up, and where the secret is.
+/// Returns the waiting and the abandoned deliveries, and the place of the secret.
 async fn webhook(State(shared): State<Shared>) -> Response {
     match &shared.webhooks {
         Some(webhooks) => Json(webhooks.state()).into_response(),
@@ -143,8 +143,8 @@ async fn clock(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
     }
 }
 
-/// Removes the app at the sandbox, as the person would in Threads. Our grant learns of it only from
-/// Meta.
+/// Removes the app at the sandbox, as the person would in Threads. Our grant changes only when Meta
+/// reports it.
 async fn revoke(
     State(shared): State<Shared>,
     user_id: Result<Path<String>, PathRejection>,

@@ -31,7 +31,7 @@ use crate::once::Transactions;
 /// may depend on it.
 const TTL_EVERY: Duration = Duration::from_mins(10);
 
-/// The most changes that wait to be read from the streams.
+/// Maximum number of changes that wait to be read from the streams.
 const STREAMED: u32 = 250_000;
 
 /// Opens the database, in a file or in memory.
@@ -50,9 +50,9 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Database> {
     }
     let connection = rusqlite::Connection::open(&path)?;
     if file.is_none() {
-        // A commit in memory may walk through all pages. Larger ones are fewer: at 40,000 rows of a
-        // kilobyte, SQLite writes three times as many in a second. The size is fixed once there is
-        // a table.
+        // A commit in memory may walk through all pages, and larger pages are fewer: at 40,000 rows
+        // of a kilobyte, SQLite writes three times as many rows in a second. The size is fixed once
+        // there is a table.
         connection.execute_batch("PRAGMA page_size = 16384; CREATE TABLE fixed (size); DROP TABLE fixed;")?;
     }
     let database = Database::new(&path).map_err(|error| anyhow!("{error}"))?;
@@ -224,7 +224,7 @@ pub(crate) async fn create_tables(client: &Client, grants: &str, short_lived: &s
     Ok(())
 }
 
-/// Gives a grants table of an older data folder what it lacks.
+/// Adds what a grants table of an older data folder lacks.
 async fn complete(
     client: &Client,
     grants: &str,

@@ -118,7 +118,7 @@ impl Feed {
             let mut records: Vec<_> =
                 read.records.iter().filter_map(|record| serde_json::to_value(record).ok()).collect();
             for record in &mut records {
-                // The database goes by the machine's clock, and this stack by its own.
+                // The database uses the machine's clock, and this stack its own.
                 if let Some(change) = record["dynamodb"].as_object_mut() {
                     change.remove("ApproximateCreationDateTime");
                 }

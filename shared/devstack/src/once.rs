@@ -1,6 +1,6 @@
-//! DynamoDB's promise that a transaction with a client token is made once within ten minutes.
-//! The emulator keeps it too, but looks at all tokens of these minutes for each transaction: an
-//! import of a hundred thousand accounts spends most of its time there.
+//! DynamoDB's idempotency: a transaction with a client token is made once within ten minutes.
+//! The emulator has it too, but scans all tokens of these minutes for each transaction: an import
+//! of a hundred thousand accounts spends most of its time there.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,7 +33,7 @@ struct Transaction {
 }
 
 impl Transactions {
-    /// Makes the transaction of a request, or returns the answer that its token has had.
+    /// Makes the transaction of a request, or returns the response that its token has got before.
     pub(crate) fn make(
         &self,
         database: &Database,
@@ -46,7 +46,7 @@ impl Transactions {
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
         let asked = hasher.finish();
-        // Nobody else makes it meanwhile.
+        // The lock is held, so that no concurrent request makes the same transaction.
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while made.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             if let Some((_, old)) = made.order.pop_front() {

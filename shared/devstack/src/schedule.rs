@@ -23,8 +23,8 @@ pub(crate) async fn sweep(shared: Shared, period: Duration, stop: impl Future<Ou
     }
 }
 
-/// Announces changes and posts the events that are due each `period`, until `stop`. Side by side,
-/// because a receiver may take its time.
+/// Announces changes, and posts the events that are due, each `period` until `stop`. Both run
+/// concurrently, because a receiver may be slow.
 pub(crate) async fn announce(shared: Shared, period: Duration, stop: impl Future<Output = ()>) {
     let batches = async {
         let mut ticks = ticks(period);

@@ -1,7 +1,7 @@
-//! The webhooks' queue in development: what is due is posted by the function's own code.
+//! The webhooks' queue in development. The function's own code posts the events that are due.
 //!
-//! Owns what SQS and Lambda do in a deployed stack: the waits, which are short here, and the
-//! letters. Everything is in memory, and what waits is gone with the process.
+//! Owns the part of SQS and Lambda in a deployed stack: the waits, which are short here, and the
+//! letters. Everything is in memory: waiting events are lost when the process ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,8 @@ use webhook::{Death, Delivery, Message, Verdict};
 
 use crate::environment::WEBHOOK_SECRET_ID;
 
-/// The waits after failures. Whoever develops a receiver does not wait for hours.
+/// The waits after failures. They are short, because a receiver's developer should not wait for
+/// hours.
 const WAITS: &[Duration] = &[Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
 /// The number of remembered deliveries and letters each.
@@ -85,7 +86,7 @@ impl Webhooks {
         self.with(|kept| kept.waiting.push_back(Waiting { message, due_at: now }));
     }
 
-    /// Returns what waits, what was given up and what was delivered.
+    /// Returns the waiting, the abandoned and the delivered events.
     pub(crate) fn state(&self) -> Value {
         let told = |message: &Message| Told {
             event_id: message.id(),

@@ -8,10 +8,10 @@ use threads_auth_model::{Status, Summary};
 use crate::look::life::{Life, lifeline};
 use crate::look::time::{DAY, moment, span};
 
-/// The most accounts that need no rows and no filter.
+/// Maximum number of accounts that are shown as cards, without a filter.
 pub const MAX_CARDS: usize = 12;
 
-/// The most accounts of one page.
+/// Maximum number of accounts per page.
 pub const PER_PAGE: usize = 50;
 
 /// An account of a list.
@@ -24,12 +24,12 @@ pub struct Entry<'a> {
     pub actions: Markup,
 }
 
-/// Puts those with trouble first, and those that have ended last. The rest keeps its order.
+/// Sorts accounts with trouble first, and ended ones last. The others keep their order.
 pub fn trouble_first(entries: &mut [Entry<'_>]) {
     entries.sort_by_key(|entry| entry.standing.tone);
 }
 
-/// Draws a list as cards, or in rows if it is long. A row is as high as its name, and opens to the
+/// Renders a list as cards, or as rows if it is long. A row takes one line, and expands to the
 /// card.
 #[must_use]
 pub fn list(entries: &[Entry<'_>], is_long: bool, now: Timestamp) -> Markup {
@@ -42,7 +42,7 @@ pub fn list(entries: &[Entry<'_>], is_long: bool, now: Timestamp) -> Markup {
     }
 }
 
-/// Draws a card.
+/// Renders a card.
 #[must_use]
 pub fn card(entry: &Entry<'_>, now: Timestamp) -> Markup {
     let heading = heading(entry.account);
@@ -80,7 +80,7 @@ fn heading(account: &Summary) -> String {
     format!("account-{}", account.user_id)
 }
 
-/// Names an account. The name of a person may be written from right to left.
+/// Renders an account's name, which may be written from right to left.
 #[must_use]
 pub fn name(account: &Summary) -> Markup {
     html! {
@@ -166,11 +166,11 @@ threads_graph::names! {
     pub enum Tone {
         /// Only a person can help.
         Halt => "halt",
-        /// Something is not as it should be, and may pass.
+        /// A problem that may resolve itself.
         Wait => "wait",
-        /// Well.
+        /// The account works.
         Good => "good",
-        /// It has ended, as somebody wished.
+        /// The account was ended deliberately.
         Over => "over",
     }
 }

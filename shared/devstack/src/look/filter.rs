@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::look::accounts::Standing;
 
-/// The most characters of a search that count. No name has more.
+/// Maximum number of characters of a search that are used. No name has more.
 const MAX_SEARCH: usize = 200;
 
 threads_graph::names! {
@@ -18,7 +18,7 @@ threads_graph::names! {
         /// Every account.
         #[default]
         All => "all",
-        /// Those that a person has to look at.
+        /// Accounts that need attention.
         Trouble => "trouble",
         /// Those with this status.
         Active => "active",
@@ -73,7 +73,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Reads a page's query. What makes no sense filters nothing.
+    /// Reads a page's query. An invalid value filters nothing.
     #[must_use]
     pub fn of(query: Option<&str>) -> Self {
         let search = parameter(query, "q").unwrap_or_default();
@@ -82,13 +82,13 @@ impl Filter {
         Self { search, choice }
     }
 
-    /// Returns true if it leaves every account in.
+    /// Returns true if every account matches.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.search.is_empty() && self.choice == Choice::All
     }
 
-    /// Returns true if the account is in.
+    /// Returns true if the account matches.
     #[must_use]
     pub fn takes(&self, account: &Summary, standing: &Standing) -> bool {
         let chosen = match self.choice {
@@ -113,7 +113,7 @@ impl Filter {
         format!("?{}", query.append_pair(name, value).finish())
     }
 
-    /// Draws the form, which asks for the page at `action`.
+    /// Renders the form, which requests the page at `action`.
     #[must_use]
     pub fn form(&self, action: &str) -> Markup {
         html! {

@@ -44,7 +44,7 @@ impl Life {
         format!("{}.{}%", permille / 10, permille % 10)
     }
 
-    /// Tells how much is left.
+    /// Returns the remaining life in words.
     pub(super) fn words(self) -> String {
         match (self.left(), self.days_left()) {
             (0, _) => "expired".to_owned(),
