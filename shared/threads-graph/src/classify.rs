@@ -78,8 +78,7 @@ pub(crate) fn redirect_host(from: &Url, location: &str, sent: &[&str]) -> Option
 /// The known hosts of Meta's own pages, with and without `www.`.
 const PAGE_HOSTS: [&str; 2] = ["threads.com", "threads.net"];
 
-/// The host to which an answer of Meta's authorization page redirects for good, unless it is a
-/// known one.
+/// The host to which Meta's authorization page redirects permanently, unless it is a known one.
 pub(crate) fn page_moved_to(page: &Url, status: u16, location: Option<&str>) -> Option<String> {
     let bare = |host: &str| host.strip_prefix("www.").unwrap_or(host).to_owned();
     let host = location.filter(|_| matches!(status, 301 | 308));

@@ -9,7 +9,7 @@ use crate::error_kind::ConfigurationProblem;
 use crate::json::integer;
 use crate::secret::redacted;
 
-/// The most characters of Meta's words that are kept.
+/// Maximum length of Meta's message that is kept, in characters.
 const MAX_MESSAGE: usize = 300;
 
 /// The known error codes. Source: the issue threads of other clients, 2024 to 2026; 191 is that of

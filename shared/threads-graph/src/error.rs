@@ -65,8 +65,8 @@ impl Error {
         self.trace_id.as_deref()
     }
 
-    /// The host that Meta redirects to for good, without the rest of that address, which holds the
-    /// sent values.
+    /// The host that Meta redirects to permanently, without the rest of that address, which holds
+    /// the sent values.
     #[must_use]
     pub fn moved_to(&self) -> Option<&str> {
         self.moved_to.as_deref()

@@ -312,15 +312,15 @@ impl Graph {
     }
 
     /// Opens an [`authorization_url`](Self::authorization_url) as a browser in which nobody is
-    /// logged in, and follows no redirect. The error page, if Meta shows one; some of its errors
-    /// appear only after a person has logged in.
+    /// logged in, and follows no redirect. Returns the error page, if Meta shows one; some of its
+    /// errors appear only after a person has logged in.
     ///
     /// # Errors
     ///
     /// Returns [`Transient`](ErrorKind::Transient) if Meta does not answer, or with HTTP 5xx;
     /// [`Rejected`](ErrorKind::Rejected) for HTTP 4xx without one of Meta's error pages;
-    /// [`Moved`](ConfigurationProblem::Moved) if the page redirects for good (HTTP 301 or 308) to a
-    /// host that is not one of Meta's known ones, which [`Error::moved_to`] names.
+    /// [`Moved`](ConfigurationProblem::Moved) if the page redirects permanently (HTTP 301 or 308)
+    /// to a host that is not one of Meta's known ones, which [`Error::moved_to`] names.
     #[expect(clippy::disallowed_methods, reason = "Meta's public page: its address carries no secret")]
     pub async fn authorization_page(&self, url: Url) -> Result<Option<DialogRefusal>, Error> {
         let call = Call::AuthorizationPage;

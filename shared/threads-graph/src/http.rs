@@ -31,8 +31,9 @@ fn roots() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// The same and the root of the benchmark's stub, which only `tests/bench/rustc` compiles in: what
-/// ships cannot be made to trust it. `infra/package` and `infra/release` refuse such an executable.
+/// Mozilla's roots and the root of the benchmark's stub. Only `tests/bench/rustc` compiles this in,
+/// so a shipped executable cannot be made to trust the stub. `infra/package` and `infra/release`
+/// refuse such an executable.
 #[cfg(bench_root)]
 fn roots() -> RootCertStore {
     let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };

@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
-/// The most digits an identifier may have. Meta's have 15 to 20.
+/// Maximum number of digits of an identifier. Meta's have 15 to 20.
 const MAX_DIGITS: usize = 32;
 
 /// The longest redirect URI that is accepted, in bytes.

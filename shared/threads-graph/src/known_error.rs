@@ -1,7 +1,7 @@
-//! The errors of Meta's that are known, as data: `docs/ERRORS.md` is made of it.
+//! Meta's known errors, as data: `docs/ERRORS.md` is generated from them.
 //!
-//! Owns what people read about Meta's numbers and words. Refuses to decide: `classify.rs` does, and
-//! a test holds each row against it, and each of its numbers against the rows.
+//! Owns the texts about Meta's numbers and words. Refuses to decide: `classify.rs` does, and a test
+//! compares each row with it, and each of its numbers with the rows.
 
 use std::ops::RangeInclusive;
 
@@ -58,7 +58,7 @@ const fn example(call: Call, status: u16, body: &'static str) -> Example {
     Example { call, status, body }
 }
 
-/// A row that nothing fits.
+/// A row that no answer fits.
 const NOTHING: KnownError = KnownError {
     calls: &[],
     statuses: &[],

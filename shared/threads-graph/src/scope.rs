@@ -17,7 +17,7 @@ use crate::secret::redacted;
 /// The beginning of every name of Meta's.
 const PREFIX: &str = "threads_";
 
-/// The most characters of a name that is not known.
+/// Maximum length of an unknown name, in characters.
 const MAX_NAME: usize = PREFIX.len() + 48;
 
 /// One permission of the Threads API, by Meta's name.
@@ -248,7 +248,7 @@ pub enum InvalidScopes {
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// The most scopes in one set.
+    /// Maximum number of scopes in one set.
     pub const MAX: usize = 32;
 
     /// The given scopes and [`Scope::Basic`], which Meta requires in every request.

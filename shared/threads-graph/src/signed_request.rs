@@ -19,8 +19,8 @@ use crate::secret::AppSecret;
 /// The longest message that is parsed, in bytes. Meta's have about 250.
 const MAX_LENGTH: usize = 4096;
 
-/// The most by which Meta's clock may be ahead of ours. A clock that is wrong by minutes must not
-/// cost a person the end that they requested; the signature is the protection.
+/// Maximum time by which Meta's clock may be ahead of ours. A clock that is wrong by minutes must
+/// not lose a person's request; the signature is the protection.
 const MAX_SKEW: Duration = Duration::from_hours(1);
 
 /// A message that Meta has signed.

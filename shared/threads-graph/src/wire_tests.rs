@@ -615,7 +615,7 @@ async fn no_failure_of_any_call_shows_a_secret() {
     let mut failures = 0;
     for (hostile, expected) in HOSTILE {
         let (graph, connections) = start_hostile(hostile).await;
-        // All at once, so that a server that is silent costs the time of one.
+        // The calls run concurrently, so that a silent server costs the time of one.
         let mut calls = JoinSet::new();
         for call in 0..CALLS {
             let graph = graph.clone();
@@ -635,8 +635,8 @@ async fn no_failure_of_any_call_shows_a_secret() {
         // Each answer closes its connection, so this counts requests: nothing is retried, and no
         // redirect is followed.
         assert_eq!(connections.load(Ordering::SeqCst), CALLS, "{hostile:?}");
-        // The first thread at a line decides for `tracing` if anybody listens, for all threads.
-        // Another test's thread would decide no.
+        // `tracing` caches for each callsite, and for all threads, that nobody listens. A thread of
+        // another test may have cached that.
         tracing::callsite::rebuild_interest_cache();
     }
     assert_eq!(failures, HOSTILE.len() * CALLS);
