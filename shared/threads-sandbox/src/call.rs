@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The most records that are kept: a sweep of 10,000 tokens several times over, and still a bound
-/// for a server left running.
+/// Maximum number of records that are kept: enough for several sweeps of 10,000 tokens, and still a
+/// bound for a server that is left running.
 const KEPT: usize = 100_000;
 
 /// One of Meta's operations. Each is called with a version before its path too.

@@ -40,8 +40,8 @@ impl Clock {
         later(self.frozen_at.unwrap_or_else(real_now), self.offset())
     }
 
-    /// The time that other programs have, whatever the advance: the real one. That of a frozen
-    /// clock is its own.
+    /// The time of other programs: the real time, whatever the advance. A frozen clock returns its
+    /// own.
     #[must_use]
     pub fn unmoved(&self) -> Timestamp {
         self.frozen_at.map_or_else(real_now, |_| self.now())

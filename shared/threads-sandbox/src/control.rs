@@ -70,7 +70,7 @@ fn bad_request(error: String) -> Refused {
     Refused(StatusCode::BAD_REQUEST, error)
 }
 
-/// The variable segments of a path. If they are no text, the answer says so as the others do.
+/// The variable segments of a path. Segments that are not text get a refusal like any other.
 struct Segments<T>(T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {

@@ -261,7 +261,7 @@ impl Sandbox {
         self.change(|state| state.world.switches_mut().exchange = answer);
     }
 
-    /// Adds bad hours. Empty ones never come.
+    /// Adds bad hours. An empty period has no effect.
     pub fn add_bad_hours(&self, hours: BadHours) {
         self.change(|state| state.world.switches_mut().bad_hours.push(hours));
     }

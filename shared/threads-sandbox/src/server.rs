@@ -55,7 +55,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// Returns the listener's error if it fails for good.
+    /// Returns the listener's error if it fails permanently.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -68,7 +68,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// Returns the listener's error if it fails for good.
+    /// Returns the listener's error if it fails permanently.
     pub async fn serve_as(
         self,
         public_host: Option<String>,

@@ -35,7 +35,7 @@ async fn the_consent_page_asks_for_the_scopes_and_offers_the_accounts() {
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
     assert!(page.header("content-security-policy").contains("style-src 'sha256-"));
-    // An app may have opened it in a window, and waits for what comes of it.
+    // An app may have opened it in a window, and waits for the outcome.
     assert!(!page.headers.contains_key("cross-origin-opener-policy"));
     for part in [
         "a stand-in for Meta, not Threads",

@@ -10,8 +10,8 @@ fn once(call: SandboxCall, action: FaultAction) -> Fault {
     Fault { call: Some(call), times: 1, after: 0, action, user_id: None }
 }
 
-/// A server with a token that is old enough, and whose refresh would kill it: so whether it ran
-/// shows.
+/// A server with a token that is old enough to be refreshed. A refresh ends the old token, which
+/// shows if the operation ran.
 async fn refreshable() -> (Server, String) {
     let server = Server::start().await;
     server.sandbox.set_old_token_behaviour(OldToken::NewTokenOldDead);

@@ -61,7 +61,7 @@ async fn a_login_goes_with_a_version_and_without() {
     }
 }
 
-/// Word for word as people got it of Meta.
+/// The answer is word for word the one that people report.
 #[tokio::test]
 async fn another_person_is_no_object_of_this_token() {
     let server = Server::start().await;
