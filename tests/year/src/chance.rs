@@ -1,5 +1,5 @@
-//! Chance without a generator's state: each number is a hash of the seed and of what it decides on.
-//! The order in which concurrent calls ask therefore changes nothing.
+//! Randomness without a generator's state: each number is a hash of the seed and of its subject.
+//! The order of concurrent calls therefore changes nothing.
 
 /// The source of every random choice of a year.
 #[derive(Clone, Copy, Debug)]

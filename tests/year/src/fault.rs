@@ -93,7 +93,7 @@ const DYNAMODB: [Fault; 12] = [
 /// An index that is throttled.
 pub(crate) const THROTTLED: Fault = DYNAMODB[3];
 
-/// Refusals that nobody retries, so that a long outage of the store takes no time.
+/// Refusals that no client retries, so that a long outage of the store takes no time.
 pub(crate) const DOWN: [Fault; 3] = [DYNAMODB[8], DYNAMODB[10], DYNAMODB[11]];
 
 pub(crate) const SECRETS_DENIED: Fault = Fault::Answer(400, r#"{"__type":"AccessDeniedException"}"#);

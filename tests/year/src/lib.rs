@@ -2,7 +2,7 @@
 //! everything that can go wrong, from one seed.
 //!
 //! Owns the plan of a year (`plan.rs`), the faults of single calls (`fault.rs`), the proxies that
-//! make them and keep the books (`proxy.rs`), the year itself (`run.rs`) and its figures
+//! make them and record every token (`proxy.rs`), the year itself (`run.rs`) and its figures
 //! (`report.rs`). The plan and the faults follow from the seed. The service's own jitter and the
 //! order of concurrent calls do not, so two runs of one seed meet the same failures, and their
 //! figures differ by some calls.

@@ -11,8 +11,8 @@ use year::{Extent, Settings, run};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-// All servers are in this process, so if nothing is ready, everything waits for a pause before a
-// retry. The paused clock goes on at once.
+// All servers are in this process, so if no task is ready, each of them waits for a pause before a
+// retry. The paused clock then advances at once.
 #[cfg_attr(feature = "large", tokio::main(flavor = "current_thread", start_paused = true))]
 #[cfg_attr(not(feature = "large"), tokio::main)]
 async fn main() -> Result<ExitCode> {

@@ -9,21 +9,22 @@ pub(crate) const MINUTE: i64 = 60;
 pub(crate) const HOUR: i64 = 3_600;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
-/// People move in for so long, so that the load is even from the start.
+/// Time over which people connect, so that the load is even from the start.
 const MOVING_IN: i64 = 37 * DAY;
 
 /// A failure that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// Meta answers so, to everybody.
+    /// Meta gives this answer to every call.
     Threads(BadAnswer),
     /// Meta closes every connection.
     ThreadsGone,
     /// DynamoDB refuses everything.
     StoreDown,
-    /// DynamoDB takes leases, and throttles its index of due grants, in which each new token moves.
+    /// DynamoDB accepts leases, but throttles the index of due grants, which each new token
+    /// changes.
     WritesDown,
-    /// Secrets Manager answers so.
+    /// Secrets Manager fails in this way.
     Secrets(SecretsTrouble),
     /// Nothing starts a sweep.
     SchedulerDown,
@@ -88,7 +89,7 @@ pub(crate) enum Damage {
 /// A year.
 pub(crate) struct Plan {
     pub(crate) windows: Vec<Window>,
-    /// In order, each with its time.
+    /// The events in their order, each with its time.
     pub(crate) happens: Vec<(i64, Happens)>,
     pub(crate) private: Vec<bool>,
     pub(crate) end: i64,
@@ -111,7 +112,7 @@ impl Extent {
         }
     }
 
-    /// Returns the number of times at which people move in, if sweeps are so many hours apart.
+    /// Returns the number of times at which people connect, if sweeps are so many hours apart.
     fn arrivals(self, every: i64) -> i64 {
         match self {
             Self::Short => 3,
@@ -119,7 +120,8 @@ impl Extent {
         }
     }
 
-    /// Returns how many of a million people something happens to that is rare in a large year.
+    /// Returns the share of people, in a million, to whom an event happens that is rare in a large
+    /// year.
     fn share(self, of_a_million: u64) -> u64 {
         match self {
             Self::Short => of_a_million * 4,
@@ -151,7 +153,7 @@ impl Plan {
         plan
     }
 
-    /// Meta changes its undocumented behaviour. The worst is in force during most faults.
+    /// Plans changes of Meta's undocumented behaviour. The worst is in force during most faults.
     fn meta(&mut self, extent: Extent) {
         use Happens::{Inspects, Reports, TreatsOldTokens};
         use OldToken::{NewTokenOldAlive, NewTokenOldDead, SameTokenExtended};
@@ -223,7 +225,7 @@ impl Plan {
             // The inspector comes first, so that the others' tokens can be inspected.
             let arrives = MOVING_IN / arrivals * arrival + HOUR * i64::from(person > 0);
             self.happens.push((arrives, Connects(person)));
-            // One thing for each person, so that its effect can be told.
+            // At most one event for each person, so that its effect can be identified.
             if of(15_000, "password") {
                 self.happens.push((day("password"), ChangesPassword(person)));
             } else if of(20_000, "removal") {
@@ -246,7 +248,7 @@ impl Plan {
         }
     }
 
-    /// The trouble at a time.
+    /// Returns the failures in force at a time.
     pub(crate) fn trouble(&self, at: i64) -> impl Iterator<Item = Trouble> {
         self.windows.iter().filter(move |window| (window.from..window.until).contains(&at)).map(|w| w.trouble)
     }
@@ -255,7 +257,7 @@ impl Plan {
         self.trouble(at).any(Trouble::is_outage)
     }
 
-    /// The seconds between two times in which tokens could be refreshed.
+    /// Returns the seconds between two times in which tokens could be refreshed.
     pub(crate) fn awake(&self, from: i64, until: i64) -> i64 {
         let outages = self.windows.iter().filter(|window| window.trouble.is_outage());
         let lost: i64 = outages.map(|window| (window.until.min(until) - window.from.max(from)).max(0)).sum();

@@ -1,6 +1,5 @@
 //! The proxies before DynamoDB, Secrets Manager and Meta: they make faults, kill the process
-//! between two calls, and keep the books of every token that Meta has issued.
-//!
+//! between two calls, and record every token that Meta has issued.
 //! A fault depends on the seed, the kind of the call, its person, and the number of such calls for
 //! that person so far, so it does not depend on the order in which concurrent calls arrive.
 
@@ -38,10 +37,10 @@ const FAULTS: u64 = 5_000;
 const STREAKS: u64 = 100_000;
 const LONGEST_STREAK: u64 = 72;
 
-/// The end of a token is announced so long before.
+/// Time before its end at which a token's expiry is announced.
 const WARNED_BEFORE: i64 = 14 * DAY;
 
-/// After an outage a token's refresh waits for its turn if it lives for longer than this.
+/// Minimum remaining life of a token whose refresh may wait after an outage.
 const CAN_WAIT: i64 = 10 * DAY;
 
 /// A request is at most as large as one of DynamoDB's.
@@ -79,12 +78,12 @@ impl Call {
     }
 }
 
-/// A request, as far as faults and books depend on it.
+/// The parts of a request that faults and records depend on.
 struct Asked {
     upstream: Upstream,
     call: Call,
     person: Option<usize>,
-    /// True if it changes when a grant is due, and is no lease.
+    /// True if it changes a grant's due time, and is not a lease.
     moves: bool,
 }
 
@@ -97,7 +96,7 @@ pub(crate) enum Loss {
     Killed,
     /// The store refused the write.
     Refused,
-    /// Nothing prevented it.
+    /// No failure explains it.
     Dropped,
 }
 
@@ -108,21 +107,21 @@ struct Issued {
     was_refused: bool,
 }
 
-/// The books of one person's token.
+/// The records of one person's token.
 #[derive(Clone, Default)]
 struct Books {
     /// Calls so far, by kind.
     calls: [u32; Call::KINDS],
     /// Meta goes on failing until then, in the same way.
     streak: Option<(i64, Fault)>,
-    /// When the damaged row was repaired.
+    /// Time at which the damaged row was repaired.
     repaired_at: i64,
-    /// When the stored token was issued, and when its refresh is due.
+    /// Time at which the stored token was issued, and the time at which its refresh is due.
     issued_at: i64,
     due_at: i64,
     expires_at: i64,
     is_assumed: bool,
-    /// When a refresh was first tried while the end was near enough to be announced.
+    /// Time of the first refresh that was tried while the end was near enough to be announced.
     tried_at: Option<i64>,
     /// Refreshed tokens that were stored.
     stored: u32,
@@ -151,7 +150,7 @@ struct Kept {
     secret_reads: u64,
 }
 
-/// Counts of what went through.
+/// Counts of the calls.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) calls: u64,
@@ -160,16 +159,15 @@ pub(crate) struct Traffic {
     pub(crate) refreshes: Vec<u32>,
     /// Those of them that could have waited, by hour.
     pub(crate) patient: Vec<u32>,
-    /// The refresh that came latest after its due time, outages left out.
+    /// Longest delay of a refresh after its due time, not counting outages.
     pub(crate) latest: Delay,
-    /// The most seconds from a token's due time to its refresh, outages included.
+    /// Longest time from a token's due time to its refresh, in seconds, including outages.
     pub(crate) late: i64,
-    /// The least seconds that a token had left when it was refreshed.
+    /// Shortest remaining life of a token when it was refreshed, in seconds.
     pub(crate) least_left: Option<i64>,
 }
 
-/// The time from when something was due for a person, or has ended, until its refresh or its
-/// announcement.
+/// The delay of a refresh after its due time, or of an announcement after an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Delay {
     /// Seconds in which Meta, the store and the schedule worked for this person.
@@ -244,7 +242,7 @@ impl Proxy {
         self.kept().behaviour = behaviour;
     }
 
-    /// Notes a token that the person has brought along.
+    /// Records a token that the person has brought from elsewhere.
     pub(crate) fn connected(&self, person: usize, token: &str, life: Life) {
         let mut kept = self.kept();
         kept.owners.insert(hash(token), person);
@@ -252,7 +250,7 @@ impl Proxy {
         books.renew(person, life, self.0.start);
     }
 
-    /// Lets the process die.
+    /// Sets the moment at which the process dies, if it does.
     pub(crate) fn arm(&self, kill: Option<Kill>) {
         let mut kept = self.kept();
         (kept.kill, kept.is_dead) = (kill, false);
@@ -263,14 +261,14 @@ impl Proxy {
         self.0.killed.notified().await;
     }
 
-    /// Returns once nothing is under way.
+    /// Returns once no call is in flight.
     pub(crate) async fn quiet(&self) {
         while self.0.busy.load(Ordering::Acquire) > 0 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Returns the people whose new token is nowhere, since no worker is left who has it, and whose
+    /// Returns the people whose new token is lost, because no worker holds it any more, and whose
     /// old one Meta refuses.
     pub(crate) fn losses(&self, was_killed: bool) -> Vec<(usize, Loss)> {
         let mut kept = self.kept();
@@ -293,7 +291,8 @@ impl Proxy {
         std::mem::take(&mut self.kept().near)
     }
 
-    /// Returns people whose token is so old, the refresh not yet due: at most `most`.
+    /// Returns at most `most` people whose token is so many days old, and whose refresh is not yet
+    /// due.
     pub(crate) fn of_age(&self, days: std::ops::Range<i64>, most: usize) -> Vec<usize> {
         let (kept, now) = (self.kept(), self.now());
         let is_old = |books: &Books| {
@@ -309,7 +308,7 @@ impl Proxy {
         self.kept().books[person].failed_until()
     }
 
-    /// Notes that a person's damaged row was repaired.
+    /// Records that a person's damaged row was repaired.
     pub(crate) fn repaired(&self, person: usize) {
         let now = self.now();
         self.kept().books[person].repaired_at = now;
@@ -432,7 +431,7 @@ impl Proxy {
         Some(fault)
     }
 
-    /// Notes what a call has done.
+    /// Records the effect of a call.
     fn note(&self, asked: &Asked, sent: &Bytes, status: StatusCode, answered: &[u8], is_lost: bool) {
         if status != StatusCode::OK {
             return;
@@ -461,7 +460,7 @@ impl Proxy {
         kept.issued.insert(person, Issued { was_lost: is_lost, was_refused: false });
         let Books { due_at, expires_at, is_assumed, tried_at, .. } = kept.books[person];
         let since = due_at.max(kept.books[person].failed_until());
-        // An assumed life is soon known better, by a write that stores no token.
+        // An assumed life is soon replaced by the real one, in a write that stores no token.
         if is_assumed {
             return;
         }
@@ -609,7 +608,7 @@ impl Proxy {
     }
 }
 
-/// Returns the hash by which a text is known here.
+/// Returns the hash that identifies a token here.
 pub(crate) fn hash(token: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     token.hash(&mut hasher);

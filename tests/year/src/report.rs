@@ -8,18 +8,18 @@ use crate::proxy::{Delay, Loss, Traffic};
 
 /// Lost tokens that one failure of the store may cost: those in flight when it is noticed.
 const LOST_BY_STORE: u64 = 2;
-/// Hours, outages left out, in which the loss of a token in a crash is announced.
+/// Maximum hours until the loss of a token in a crash is announced, not counting outages.
 const CRASH_ANNOUNCED: i64 = 3;
-/// Hours in which the end of data access is announced.
+/// Maximum hours until the end of data access is announced.
 const ACCESS_ANNOUNCED: i64 = 24;
-/// Hours in which an end is found out that nobody has told: a token's longest rest, and a day.
+/// Maximum hours until an unreported end is detected: a token's longest rest, and a day.
 const END_ANNOUNCED: i64 = 41 * 24;
-/// Hours, outages left out, that a due token waits at most.
+/// Maximum hours that a due token waits, not counting outages.
 const LATE: i64 = 72;
-/// Refreshes of the busiest hour, as a multiple of the mean, of tokens that can wait: they live for
-/// longer than ten days, and their person's profile is not private.
+/// Maximum load of the busiest hour, as a multiple of the mean, by tokens that can wait: they live
+/// for longer than ten days, and their person's profile is not private.
 const LOAD: f64 = 12.0;
-/// The least mean of an hour at which chance does not decide its load.
+/// Minimum hourly mean at which chance does not decide the load.
 const LEAST_MEAN: f64 = 12.0;
 
 /// The figures of a year.
@@ -32,21 +32,22 @@ pub struct Report {
     pub(crate) vends: u64,
     pub(crate) traffic: Traffic,
     pub(crate) refreshed: u64,
-    /// Tokens that Meta has issued and that nobody has, by why, while the old one was dead.
+    /// Lost tokens by reason: Meta has issued them, nobody holds them, and the old ones were dead.
     pub(crate) losses: BTreeMap<Loss, u64>,
-    /// Failures of the store in which it took leases and no tokens.
+    /// Failures of the store in which it accepted leases but no tokens.
     pub(crate) half_failures: u64,
-    /// People whose account works at Threads and not with us, for no reason above.
+    /// People whose account works at Threads but not with us, for none of these reasons.
     pub(crate) lost: Vec<usize>,
-    /// Ends that were announced of accounts that work.
+    /// Announced ends of accounts that work.
     pub(crate) false_deaths: Vec<String>,
-    /// The most seconds, outages left out, from an end to its announcement, by what ended.
+    /// Longest time from an end to its announcement, in seconds and not counting outages, by its
+    /// kind.
     pub(crate) announced: BTreeMap<&'static str, Delays>,
-    /// Ends that nobody has announced in time.
+    /// Ends that were not announced in time.
     pub(crate) unannounced: Vec<String>,
     /// People who were not warned of their token's end.
     pub(crate) unwarned: Vec<usize>,
-    /// The most tokens that one kill has cost.
+    /// Maximum number of tokens that one kill has lost.
     pub(crate) most_killed: u64,
     pub(crate) missing_events: u64,
     pub(crate) repeated_events: u64,
@@ -64,7 +65,7 @@ pub(crate) struct Delays {
 }
 
 impl Report {
-    /// Returns the bound of the seconds, outages left out, in which an end is announced.
+    /// Returns the maximum seconds until an end is announced, not counting outages.
     pub(crate) fn bound(of: &str) -> i64 {
         HOUR * match of {
             "crash" | "refused write" | "dropped token" => CRASH_ANNOUNCED,
@@ -104,7 +105,7 @@ impl Report {
         self.seed
     }
 
-    /// Returns each figure that is not as it must be.
+    /// Returns each figure that violates its bound.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

@@ -1,4 +1,4 @@
-//! The year itself: the clock, the sweeps, the people, and the ears that hear the events.
+//! The year itself: the clock, the sweeps, the people, and the reader of the events.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
@@ -28,15 +28,16 @@ use crate::proxy::{Delay, Kill, Loss, Proxy, hash};
 use crate::report::Report;
 use crate::{person_of, user_id, user_text};
 
-/// Far ahead of the machine's clock.
+/// Start of the year, far ahead of the machine's clock.
 const START: &str = "2041-01-01T00:00:00Z";
 /// A sweep's time on Lambda.
 const BUDGET: Duration = Duration::from_mins(15);
 /// The template's schedule.
 const SCHEDULE: i64 = 15 * MINUTE;
-/// A busy machine is not an outage. The pauses of a sweep whose store fails grow with it.
+/// `REQUEST_SECONDS`: long, because a busy machine is not an outage. The pauses of a sweep whose
+/// store fails grow with it.
 const PATIENT: &str = "120";
-/// With these a sweep that cannot write gives up within seconds.
+/// `REQUEST_SECONDS` with which a sweep that cannot write gives up within seconds.
 const IMPATIENT: &str = "9";
 const IMPATIENT_BUDGET: Duration = Duration::from_millis(7_500);
 /// Kills among a million sweeps, each before one of so many calls.
@@ -73,12 +74,12 @@ pub struct Settings {
     pub every: i64,
 }
 
-/// The knowledge of one person's account.
+/// The known state of one person's account.
 #[derive(Clone, Default)]
 struct Person {
-    /// The end that nobody has announced yet, and when it was.
+    /// The end that is not announced yet, and its time.
     ended: Option<(i64, &'static str)>,
-    /// The account cannot work any more, by no fault of the person's.
+    /// The loss that has ended the account without the person's doing, and its time.
     lost: Option<(i64, &'static str)>,
     /// The cause that was announced.
     dead: Option<String>,
@@ -125,7 +126,7 @@ struct Year {
 /// Makes a year.
 ///
 /// # Errors
-/// Returns an error if the stack itself fails. What the product does wrong is in the report.
+/// Returns an error if the stack itself fails. The product's faults are in the report.
 pub async fn run(settings: Settings) -> Result<Report> {
     let folder = tempfile::tempdir()?;
     let mut year = Year::begin(settings, &folder.path().join("events.jsonl")).await?;
@@ -329,7 +330,7 @@ impl Year {
         Ok(())
     }
 
-    /// Lets those connect who have come: their tokens are brought along, as from another tool.
+    /// Connects the people who have arrived. They bring their tokens along, as from another tool.
     async fn connect(&mut self) -> Result<()> {
         let now = self.now();
         // Nobody connects while Meta answers nothing.
@@ -451,7 +452,7 @@ impl Year {
         Ok(())
     }
 
-    /// Waits for what is under way, and notes the tokens that nobody has any more.
+    /// Waits for the calls in flight, and records the lost tokens.
     async fn settle(&mut self, was_killed: bool) {
         self.proxy.quiet().await;
         self.proxy.arm(None);
@@ -489,13 +490,13 @@ impl Year {
         Ok(())
     }
 
-    /// Starts the service anew after its process was killed.
+    /// Restarts the service after its process was killed.
     fn restart(&mut self) -> Result<()> {
         self.service = service(&self.variables, self.settings.people, PATIENT)?;
         Ok(())
     }
 
-    /// Returns true if nothing keeps a person's token from being used.
+    /// Returns true if a person's token can be used.
     fn is_in_use(&self, person: usize) -> bool {
         let known = &self.people[person];
         let is_free = known.lost.is_none() && known.dead.is_none() && known.damaged.is_none();
@@ -510,7 +511,7 @@ impl Year {
         account.status == AccountStatus::Active && (has_access || !account.private)
     }
 
-    /// Some people's tokens are asked for.
+    /// Requests the tokens of some people.
     async fn requests(&mut self) -> Result<()> {
         let now = self.now();
         let is_secret = self.plan.trouble(now).any(|trouble| matches!(trouble, Trouble::Secrets(_)));
@@ -554,7 +555,7 @@ impl Year {
         Ok(())
     }
 
-    /// Hears the events since the last time.
+    /// Reads the events since the last time.
     async fn hear(&mut self) -> Result<()> {
         let near = self.proxy.take_near();
         let unwarned = near.into_iter().filter(|person| !self.people[*person].is_warned);
@@ -586,7 +587,7 @@ impl Year {
             "account.refreshed" => {
                 let known = &mut self.people[person];
                 known.refreshed += 1;
-                // The token before may have worked yet, and was as good.
+                // The previous token may still have worked, which is as good.
                 known.lost = None;
                 // A token that was not extended is announced once.
                 known.is_warned &= self.proxy.ends_soon(person);
