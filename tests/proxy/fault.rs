@@ -1,4 +1,4 @@
-//! The faults: on the wire, and each kind of error that AWS or Meta answers.
+//! The faults: broken connections, and each kind of error that AWS or Meta returns.
 
 use http::StatusCode;
 use serde_json::json;
@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     Empty(u16),
 }
 
-/// One whose faults are alike.
+/// A peer, whose operations have the same faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Aws,
@@ -51,7 +51,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// Returns the one that has this operation.
+    /// Returns the peer that has this operation.
     pub(crate) fn of(operation: &str) -> Self {
         match operation {
             "/oauth/access_token" | "/access_token" | "/refresh_access_token" | "/me" | "/debug_token" => {
@@ -89,8 +89,8 @@ impl Fault {
         matches!(self, Self::Held | Self::Late | Self::Delayed)
     }
 
-    /// Returns true if Meta says that the token, the account or its access has ended. Whoever
-    /// believes it is not wrong.
+    /// Returns true if Meta reports that the token, the account or its access has ended. The
+    /// service may believe it.
     pub(crate) fn is_metas_word(self) -> bool {
         matches!(self, Self::Graph(_, 10 | 102 | 190 | 200 | 368 | 803, _) | Self::Body(_, DELETED))
     }

@@ -38,7 +38,7 @@ struct State {
     script: Mutex<Script>,
     /// The operations of all calls, in their order.
     calls: Mutex<Vec<String>>,
-    /// Ends what is held.
+    /// Ends the calls that are held.
     cleared: Notify,
 }
 
@@ -103,25 +103,25 @@ impl Proxy {
         url.to_string().trim_end_matches('/').to_owned()
     }
 
-    /// Lets a call of `operation` fail, once so many of them are let through.
+    /// Makes a call of `operation` fail, after so many others.
     pub(crate) fn fail(&self, fault: Fault, operation: &str, after: usize) {
         self.fail_times(fault, operation, after, 1);
     }
 
-    /// Lets `times` calls of `operation` fail, once so many of them are let through.
+    /// Makes `times` calls of `operation` fail, after so many others.
     pub(crate) fn fail_times(&self, fault: Fault, operation: &str, after: usize, times: usize) {
         let armed = Armed { fault, operation: operation.to_owned(), after, times };
         let mut script = self.0.script.lock().unwrap();
         (script.armed, script.struck) = (Some(armed), 0);
     }
 
-    /// Lets every call of `operation` fail, once so many of them are let through.
+    /// Makes every call of `operation` fail, after so many others.
     pub(crate) fn fail_on(&self, fault: Fault, operation: &str, after: usize) {
         self.fail_times(fault, operation, after, usize::MAX);
     }
 
-    /// Lets one call in `one_in` fail, each in a way that `seed` decides. Meta does not lie about a
-    /// token.
+    /// Makes one call in `one_in` fail, each in a way that `seed` decides. Meta's answers about a
+    /// token stay true.
     pub(crate) fn fail_at_random(&self, seed: u64, one_in: usize) {
         let numbers = fastrand::Rng::with_seed(seed);
         self.0.script.lock().unwrap().random = Some(Random { numbers, one_in });
