@@ -168,7 +168,7 @@ async fn a_session_from_its_start_to_its_completion() {
     let back = browser.consent(&stack, &format!("session={id}"), &ada).await;
     let location = browser.get(back.as_str()).await.location();
     let code = parameter(&location, "completion");
-    // It is known that somebody came back, and to nobody who.
+    // The session shows that somebody came back, but not who.
     let (_, shown, reply) = get(&stack, &path).await;
     assert_eq!(shown, view("connected"));
     assert!(!reply.body.contains(&ada) && !reply.body.contains("ada\""));
@@ -176,7 +176,7 @@ async fn a_session_from_its_start_to_its_completion() {
     let complete = format!("{path}/complete");
     let wrong = post(&stack, &complete, completion(&"A".repeat(43), "user-7")).await;
     assert_eq!((wrong.0, &wrong.1["error"]["code"]), (StatusCode::FORBIDDEN, &json!("wrong_completion")));
-    // Another user is logged in: the code stays as good as it was.
+    // Another user is logged in: the code stays valid.
     let other = post(&stack, &complete, completion(&code, "user-8")).await;
     assert_eq!((other.0, &other.1["error"]["code"]), (StatusCode::FORBIDDEN, &json!("wrong_reference")));
     assert!(!other.1.to_string().contains(&ada), "{}", other.1);
@@ -190,7 +190,7 @@ async fn a_session_from_its_start_to_its_completion() {
                 "scopes": ["threads_basic", "threads_content_publish"], "expires_at": expires_at})
         )
     );
-    // The answer may have been lost: for ten minutes it is given again, to the same call only.
+    // The response may have been lost: for ten minutes the same call, and no other, gets it again.
     for _ in 0..3 {
         assert_eq!(post(&stack, &complete, completion(&code, "user-7")).await, done);
     }
@@ -267,7 +267,7 @@ async fn a_session_tells_how_it_went() {
     let back = browser.consent(&stack, &query, &ada).await;
     assert_eq!(browser.get(back.as_str()).await.status, StatusCode::SEE_OTHER);
     assert_eq!(standing().await, ("connected".to_owned(), None));
-    // And what comes late changes nothing.
+    // A late callback changes nothing.
     let late = browser.get(&format!("{denied}&state={}", parameter(&back, "state"))).await;
     assert_eq!(parameter(&late.location(), "status"), "denied");
     assert_eq!(standing().await, ("connected".to_owned(), None));
@@ -392,7 +392,7 @@ async fn what_makes_no_sense_is_told_what_would() {
     assert_eq!(calls(&stack), 0);
 }
 
-/// A route that was deployed without IAM authorization answers nobody: the functions look for the
+/// A route that was deployed without IAM authorization answers nobody: the functions check the
 /// proof themselves.
 #[tokio::test]
 async fn without_proof_of_a_caller_there_is_no_answer() {
@@ -512,7 +512,7 @@ async fn a_token_is_handed_out_as_long_as_it_lives_long_enough() {
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
 }
 
-/// Everybody gets the token that works after one call to Meta, whatever happens to the old one.
+/// All callers get the token that works, after one call to Meta, whatever happens to the old one.
 #[tokio::test]
 async fn hundreds_of_callers_cause_one_refresh() {
     for behaviour in [OldToken::SameTokenExtended, OldToken::NewTokenOldAlive, OldToken::NewTokenOldDead] {
@@ -586,8 +586,7 @@ async fn an_outage_of_threads_leaves_what_is_at_hand() {
     assert_ne!(vended["access_token"], stored);
 }
 
-/// The holder of the lease has died. Callers get the stored token, the best that there is, after a
-/// while.
+/// The holder of the lease has died. After a while callers get the stored token.
 #[tokio::test]
 async fn a_lease_of_the_dead_holds_up_nobody_for_long() {
     let stack = stack_with(&SHORT_WAIT).await;
@@ -691,7 +690,7 @@ async fn a_caller_alone_ends_no_account() {
     let (stack, ada) = connected_ada().await;
     let token = crate::fixture::token(&stack, &ada).await;
     stack.sandbox().unwrap().clear_calls();
-    // Of a token that is not the stored one, there is nothing to ask.
+    // A token other than the stored one causes no call to Meta.
     let (status, vended, _) = vend(&stack, &ada, &refused("another")).await;
     assert_eq!((status, &vended["access_token"], calls(&stack)), (StatusCode::OK, &json!(token), 0));
     let upper = refused(&token).to_ascii_uppercase().replace("REFUSED", "refused");
@@ -709,7 +708,7 @@ async fn a_caller_alone_ends_no_account() {
     }
     assert_eq!(calls(&stack), 2);
     assert!(grant(&stack, &ada).await.leased_until.is_none());
-    // One that is due is replaced anyway.
+    // A due token is refreshed anyway.
     stack.clock().advance(41 * DAY);
     let (status, vended, _) = vend(&stack, &ada, &refused(&token)).await;
     assert_eq!(status, StatusCode::OK);
@@ -904,7 +903,7 @@ async fn a_look_that_is_due_does_not_keep_a_caller_from_a_longer_token() {
 }
 
 /// A person who was disconnected comes back, the long-lived exchange fails, and they are
-/// disconnected again: that is the end of it.
+/// disconnected again. The second disconnect is final.
 #[tokio::test]
 async fn a_pending_reconnect_is_ended_too() {
     for path in ["", "/deauthorize"] {

@@ -470,8 +470,8 @@ async fn a_sweep_that_fails_is_named_with_its_causes() {
     }
 }
 
-/// Before `configure` there is nothing to refresh, and nothing that a second try or a dead letter
-/// would help. A secret that is gone is another matter.
+/// Before `configure` there is nothing to refresh, and neither a retry nor a dead letter would
+/// help. A deleted secret is a failure.
 #[tokio::test]
 async fn a_sweep_of_a_stack_that_nobody_has_configured_is_no_failure() {
     let stack = stack_of(Duration::ZERO).await;
@@ -526,7 +526,7 @@ fn server_errors(output: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Answers that are put off by design count apart from failures, and the rest not at all.
+/// Responses that are unavailable by design are counted apart from failures, and others not at all.
 #[tokio::test]
 async fn answers_of_500_and_more_are_counted_by_what_they_mean() {
     let (stack, ada) = due().await;

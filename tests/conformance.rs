@@ -1,4 +1,4 @@
-//! The model and the store are one: histories of the model, written by the real store.
+//! The model and the store agree: histories of the model, written by the real store.
 //!
 //! `tests/model` explores what the rules' values do to rows in memory. Here the same values go to
 //! DynamoDB, which must come to the same verdict and leave the same rows, write by write.

@@ -197,7 +197,7 @@ fn the_document_knows_each_word_that_there_is() {
         let listed: BTreeSet<_> =
             known["enum"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert_eq!(listed, words.into_iter().collect(), "{name}");
-        // Any other text is taken: a client is older than the service.
+        // Any other text is accepted, since a client may be older than the service.
         assert_eq!((&open["type"], &open["enum"]), (&json!("string"), &Value::Null), "{name}");
         assert_eq!(open["x-extensible-enum"], known["enum"], "{name}");
         let meanings = known["description"].as_str().or(open["description"].as_str()).unwrap();
@@ -386,8 +386,7 @@ fn assert_fits(schema: &'static Value, value: &Value, all: bool, at: &str) {
     assert!(words.is_none_or(|words| value.is_null() || words.contains(value)), "{at}: {value}");
     match value {
         Value::Object(fields) => {
-            // We refuse fields that we do not know, and a client is to take those that it does not
-            // know.
+            // The service refuses unknown fields, and a client must accept them.
             let is_closed = at.contains(" body");
             assert_eq!(schema["additionalProperties"].is_boolean(), is_closed, "{at}");
             let properties = schema["properties"].as_object();

@@ -155,9 +155,9 @@ impl Meter {
 
 const A_SWEEP: Duration = Duration::from_mins(15);
 
-/// An operation and what one of it takes.
+/// An operation, and the resources that it takes.
 struct Row {
-    /// A million of what.
+    /// The unit of which a million is priced.
     of: &'static str,
     /// The functions that are invoked for it, behind the API or not.
     invoked: &'static [&'static str],

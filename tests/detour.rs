@@ -21,7 +21,7 @@ async fn stack_with_edge() -> Stack {
     Stack::start(options(start, &[("ORIGIN_SECRETS", &secrets)])).await.unwrap()
 }
 
-/// The routes of the template with whether each wants a signature, as requests.
+/// The routes of the template as requests, each with true if it requires a signature.
 fn routes() -> Vec<(Method, String, bool)> {
     let template = include_str!("../infra/template.yaml");
     let mut lines = template.lines().map(str::trim);
@@ -49,7 +49,7 @@ async fn ask(stack: &Stack, method: &Method, path: &str, headers: &[&str]) -> Re
     Browser::new().send(method.clone(), &url, headers, String::new()).await
 }
 
-/// A fixed answer, that leads nowhere and has no cookie.
+/// A fixed response, without a link or a cookie.
 fn assert_refused(reply: &Reply, method: &Method, path: &str) {
     assert_eq!(reply.status, StatusCode::FORBIDDEN, "{method} {path}: {reply:?}");
     assert!(

@@ -1,5 +1,5 @@
 //! Each call that the service makes to others, and each fault of it, one at a time: no token is
-//! lost, nobody is told what is not so, no secret is shown, and once the fault is gone all is well.
+//! lost, no response is false, no secret is shown, and everything recovers once the fault is gone.
 //!
 //! `cargo test` takes a share of all pairs. With `FAULTS=all` it takes all of them.
 
@@ -41,7 +41,7 @@ const TAKEN: usize = 40;
 /// The number of stacks at once: most of them wait.
 const AT_ONCE: usize = 12;
 
-/// With these, whoever waits for a time-out does so for a second or two.
+/// `REQUEST_SECONDS` with which a time-out takes a second or two.
 const IMPATIENT: &str = "9";
 
 /// The work that a fault strikes.
@@ -51,7 +51,7 @@ enum Task {
     ConnectInSession,
     Complete,
     Vend,
-    /// A vend of a token that Meta refuses, by the backend's word.
+    /// A vend of a token that Meta refuses, as the backend reports.
     Doubt,
     Sweep,
     /// A sweep that completes a consent.
@@ -132,10 +132,10 @@ struct Seen {
     /// The operations of all calls while the fault was armed.
     calls: Vec<String>,
     has_struck: bool,
-    /// The answer to the one who asked, if there is one.
+    /// The status of the response to the caller, if there is one.
     told: Option<StatusCode>,
     is_success: bool,
-    /// A reply that nobody should see.
+    /// The faults of the replies.
     wrong: Vec<String>,
     /// The state of the account, once all is over.
     end: End,
@@ -144,7 +144,7 @@ struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     AsItShouldBe,
-    /// Meta said that it was over, and was believed.
+    /// Meta reported the end, and the service believed it.
     Believed,
     /// The token is lost, and it could not be kept.
     BeyondUs,
@@ -355,7 +355,7 @@ impl<'a> Scene<'a> {
         (Some(reply), is_success)
     }
 
-    /// Lets everybody try again, and the clock go on, until all should be well.
+    /// Lets all callers retry while the clock advances, until everything should have recovered.
     async fn recover(&mut self, is_success: bool) {
         let service = Arc::clone(self.stack.service());
         match self.case.task {
@@ -407,7 +407,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Returns what is not as it should be.
+    /// Returns the problem of the final state, if there is one.
     async fn problem(&mut self) -> Option<String> {
         let grant = match self.case.task {
             Task::Announce | Task::Deliver => None,
@@ -625,7 +625,7 @@ async fn cases(task: Task, log: &Log) -> Vec<Case> {
     cases
 }
 
-/// Returns true for one fault of each kind, which is tried for a while, too.
+/// Returns true for one fault of each kind, which also strikes for a longer time.
 fn is_lasting(fault: Fault) -> bool {
     matches!(
         fault,

@@ -159,7 +159,7 @@ async fn find_end(stack: &Stack) -> Option<Item> {
     rows.into_iter().find(|row| row["pk"].as_s().unwrap().starts_with("tombstone#"))
 }
 
-/// Meta's answer decides where the clocks cannot. Without it the token is kept, and looked at soon.
+/// Meta's answer decides where the clocks cannot. Without it the token is kept, and checked soon.
 #[tokio::test]
 async fn metas_word_decides_where_the_clocks_do_not() {
     // Minutes from the start of the flow to the end, and true if Meta is asked.
@@ -197,7 +197,7 @@ async fn metas_word_decides_where_the_clocks_do_not() {
             }
             let is_doubtful = is_asked && word.is_none();
             assert_eq!(is_suspected(&grant(&stack, &ada).await), is_doubtful, "{case}");
-            // Nothing is due before its time but what is doubtful.
+            // Only a doubtful grant is due before its time.
             stack.clock().advance(MINUTE * 5);
             let report = stack.sweep().await.unwrap();
             assert_eq!(report.outcomes.values().sum::<u64>(), u64::from(is_doubtful), "{case}: {report:?}");

@@ -1,4 +1,4 @@
-//! `docs/ERRORS.md`: made of the errors that `threads-graph` knows, and of what follows from each.
+//! `docs/ERRORS.md`: generated from the errors that `threads-graph` knows, and from their remedies.
 //!
 //! `THREADS_AUTH_WRITE_PAGES=1 cargo test --workspace --test integration errors_page` writes it.
 

@@ -89,8 +89,7 @@ async fn a_life_is_told_in_events() {
         ]
     );
 
-    // A failure that is tried again is nobody's business; the refresh is one event, with what it
-    // brought.
+    // A failed attempt that is retried causes no event; the refresh causes one, with its result.
     stack.clock().advance(41 * DAY);
     fail(&stack, SandboxCall::Refresh, 1, FaultAction::Html);
     stack.sweep().await.unwrap();
@@ -222,7 +221,7 @@ async fn the_end_of_data_access_is_told_ahead_and_marked() {
             told.push((day, what));
         }
     }
-    // The token itself lives on meanwhile, which helps nothing.
+    // The token itself is still refreshed, which does not extend the access.
     let (refreshed, told): (Vec<_>, Vec<_>) =
         told.into_iter().partition(|(_, what)| what == "account.refreshed");
     assert_eq!(refreshed.len(), 2);
@@ -280,8 +279,8 @@ async fn an_inspection_that_fails_stops_nothing() {
     );
 }
 
-/// The end of data access is there, and Meta reports nothing: only a refusal of the token itself
-/// marks the grant.
+/// Data access has ended, but Meta does not report it: only a refusal of the token itself marks the
+/// grant.
 #[tokio::test]
 async fn silence_ends_no_access() {
     let stack = stack().await;

@@ -201,8 +201,7 @@ async fn a_deletion_that_is_cut_off_is_finished_by_a_sweep() {
     assert!(matches!(again.progress, Progress::Done(at) if at == stack.clock().now()), "{again:?}");
 }
 
-/// Hundreds may wait for one token: what they write in vain would hold up the write that they wait
-/// for.
+/// Hundreds may wait for one token: their failing writes would delay the write that they wait for.
 #[tokio::test]
 async fn a_caller_who_waits_for_a_token_does_not_write() {
     let stack = stack_with(&SHORT_WAIT).await;

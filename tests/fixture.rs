@@ -24,8 +24,8 @@ use url::Url;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
-/// When every test begins: far ahead of the machine's clock, by which the DynamoDB of
-/// `TEST_DYNAMODB_URL` removes what has expired.
+/// Start of every test: far ahead of the machine's clock, by which the DynamoDB of
+/// `TEST_DYNAMODB_URL` removes expired items.
 pub(crate) const START: &str = "2041-01-01T00:00:00Z";
 
 /// By then a lease is over.

@@ -138,8 +138,8 @@ async fn every_kind(stack: &Stack) -> [String; 2] {
     people
 }
 
-/// Until the upgrade the version before reads all that this one writes, cookies too, and this one
-/// what that one writes in between.
+/// Until the upgrade, the previous version reads everything that this one writes, including
+/// cookies, and this one reads everything that the previous one writes in between.
 #[tokio::test]
 async fn a_roll_back_before_the_upgrade_loses_nothing() {
     let stack = stack().await;

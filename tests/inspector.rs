@@ -55,7 +55,7 @@ async fn inspected() -> (Stack, String) {
     secret["inspector"] = json!(ada);
     let client = threads_auth_store::aws::secrets_manager(&stack.service().config().aws, &http());
     client.put_secret_value().secret_id(id).secret_string(secret.to_string()).send().await.unwrap();
-    // By then nobody remembers that Meta took no caller.
+    // By then the cached refusal of every caller has expired.
     stack.clock().advance(Duration::from_hours(1));
     sandbox.clear_calls();
     (stack, ada)
@@ -83,21 +83,21 @@ async fn drift_is_looked_for_once_a_day() {
         stack.clock().advance(Duration::from_hours(hours));
         let report = stack.sweep().await.unwrap();
         assert_eq!(report.drift, [""; 0]);
-        // Nothing that is found leaves no trace in the report.
+        // Without drift the report has no such field.
         assert!(serde_json::to_value(&report).unwrap().get("drift").is_none());
         assert_eq!(asked(&stack), [looks; 3], "{hours}");
     }
-    // Of several sweeps at once, one looks.
+    // Of several concurrent sweeps, one makes the check.
     stack.clock().advance(DAY);
     let sweeps = futures_util::future::join_all((0..5).map(|_| stack.sweep())).await;
     assert!(sweeps.iter().all(Result::is_ok));
     assert_eq!(asked(&stack), [4; 3]);
-    // One failure of the page is chance.
+    // A single failure of the page is no drift.
     stack.clock().advance(DAY);
     fail(&stack, SandboxCall::Authorize, 1, respond(503, "no"));
     assert_eq!(stack.sweep().await.unwrap().drift, [""; 0]);
     assert_eq!(asked(&stack), [6, 5, 5]);
-    // An operator looks whenever they like, and the sweeps' turn is not theirs.
+    // An operator can check at any time, which does not replace the check by the sweeps.
     let now = stack.clock().now();
     assert_eq!(stack.service().drift(now).await.unwrap(), Some(Vec::new()));
     assert_eq!(asked(&stack), [7, 6, 6]);

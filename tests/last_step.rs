@@ -317,7 +317,7 @@ async fn an_account_that_nobody_claims_ends() {
         (&shown["reference"], &shown["unclaimed_until"]),
         (&Value::Null, &json!("2041-01-02T00:00:00Z"))
     );
-    // The app may use it meanwhile: what it lacks is whose it is.
+    // The app may use it meanwhile: only its owner is unknown.
     assert_eq!(get(&stack, &format!("/users/{ada}/token")).await["token_type"], "bearer");
     let mut asked = calls(&stack);
     for (hours, outcome, kind) in [

@@ -40,7 +40,7 @@ async fn a_token_from_elsewhere_is_kept_alive_from_then_on() {
     let kept = grant(&stack, &ada).await;
     assert_eq!((kept.status(), kept.username.as_deref()), (Status::Active, Some("ada")));
     assert!(kept.scopes.to_string().contains("threads_content_publish"));
-    // Again, it changes nothing: what is here is better.
+    // A repeated import changes nothing: the stored token is better.
     assert!(!import(&stack, &old).await.unwrap().is_new);
     assert_ne!(token(&stack, &ada).await, old);
 }

@@ -152,8 +152,8 @@ const A_SWEEP: Duration = Duration::from_mins(15);
 /// AWS's code for a refusal that its SDK does not repeat by itself.
 const DENIED: &str = "AccessDeniedException";
 
-/// Threat failing-store: the three rows that have been due longest take no token, each for another
-/// reason. All others are refreshed.
+/// Threat failing-store: the three rows that have been due longest accept no token, each for
+/// another reason. All others are refreshed.
 #[tokio::test]
 async fn rows_that_cannot_be_written_hold_up_nobody() {
     const PEOPLE: usize = 1_000;

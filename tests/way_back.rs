@@ -25,7 +25,7 @@ const APP: &str = "http://127.0.0.1:4000/done";
 const HOUR: Duration = Duration::from_hours(1);
 const DENIED: &str = "error=access_denied&error_reason=user_denied";
 
-/// The text of a redirect's address, and not what a parser makes of it.
+/// The exact text of a redirect's address, before any parser changes it.
 fn led(reply: &Reply) -> String {
     assert_eq!(reply.status, StatusCode::SEE_OTHER, "{reply:?}");
     assert!(reply.body.is_empty(), "{reply:?}");
@@ -427,8 +427,8 @@ async fn nothing_of_a_hostile_callback_reaches_the_way_back() {
     );
 }
 
-/// An address that has left the list while the person was at Meta gets nobody, and neither does one
-/// that an older version let speak in our name.
+/// Nobody is sent to an address that has left the list while the person was at Meta, or to one that
+/// an older version allowed although it has our own parameters.
 #[tokio::test]
 async fn an_address_that_is_not_allowed_any_more_gets_nobody() {
     let stack = stack().await;

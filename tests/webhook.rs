@@ -335,7 +335,8 @@ fn failed(ids: &[&str]) -> Handled {
     }
 }
 
-/// Of a batch only what failed comes again, after its own wait, and what cannot succeed is kept.
+/// Only the failed messages of a batch come again, each after its own wait. Those that cannot
+/// succeed are kept.
 #[tokio::test]
 async fn a_batch_with_one_failure_repeats_nothing_else() {
     let (receiver, queues) = (Receiver::up(), Arc::new(Queues::default()));

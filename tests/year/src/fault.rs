@@ -71,7 +71,7 @@ const THREADS: [Fault; 26] = [
     Fault::Answer(301, ""),
 ];
 
-/// DynamoDB's faults. A request for an item that it refuses for the item's sake is no accident.
+/// DynamoDB's faults. It refuses no single item, since that does not happen by accident.
 const DYNAMODB: [Fault; 12] = [
     Fault::Gone,
     Fault::Lost,

@@ -1,5 +1,6 @@
 //! The proxies before DynamoDB, Secrets Manager and Meta: they make faults, kill the process
 //! between two calls, and record every token that Meta has issued.
+//!
 //! A fault depends on the seed, the kind of the call, its person, and the number of such calls for
 //! that person so far, so it does not depend on the order in which concurrent calls arrive.
 
