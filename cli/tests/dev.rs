@@ -49,8 +49,7 @@ fn for_people(folder: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .current_dir(folder)
         .env("TMPDIR", folder)
-        // As somebody may have set it who looks for a fault elsewhere: it may not make us print
-        // more.
+        // A user may have set it to debug another program: it must not make ours print more.
         .env("RUST_LOG", "trace")
         .env_remove("THREADS_APP_ID")
         .env_remove("THREADS_APP_SECRET")
@@ -310,7 +309,7 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
 async fn a_script_finds_everything_by_the_line_of_json() {
     let folder = tempdir().unwrap();
     let dev = Dev::start(folder.path(), &["--ephemeral"]).await;
-    // Scripts hold on to these names: a new one may come, none may go.
+    // Scripts depend on these names: new ones may be added, but none removed.
     let expected = [
         "access_key_id",
         "app_secret_id",

@@ -1,4 +1,4 @@
-//! `accounts`: what an operator sees of the people, takes over, and ends.
+//! `accounts`: an operator lists people's accounts, imports tokens, and ends accounts.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
@@ -150,7 +150,7 @@ fn whoever_reads_may_stop_when_they_have_seen_enough() {
         let ended = unread(local.bare(arguments));
         assert_eq!(ended.expect(0).stderr, "", "{arguments:?}");
     }
-    // A failure is one all the same, and what was begun is done to its end.
+    // A failure still has its exit code, and a change that has begun is completed.
     unread(local.command(&["accounts", "show", "17841400000000009", "--json"])).says(1, &["threads-auth:"]);
     unread(local.command(&["accounts", "delete", ADA, BEN, EVE, "--yes"])).expect(0);
     assert!([ADA, BEN, EVE].iter().all(|user_id| local.grant(user_id).is_none()));
@@ -315,7 +315,7 @@ fn what_fails_is_tried_again_and_kept_for_later() {
     assert_eq!(later["imported"], 1);
     assert!(local.grant(BEN).is_some());
 
-    // Meta is down: the rest is left alone, and the line to resume from is printed.
+    // Meta is down: the remaining lines are not tried, and the line to resume from is printed.
     let mut lines = "token\n".to_owned();
     for _ in 0..500 {
         lines.push_str(&ben);
@@ -338,7 +338,7 @@ fn an_import_that_is_stopped_says_where_to_go_on() {
     let ada = local.token(ADA);
     let mut running =
         Running::start(local.command(&["accounts", "import", "-", "--rejected", "r", "--concurrency", "1"]));
-    // The first is at Meta for as long as the test likes; there is no second yet.
+    // The first call waits at Meta until the test clears its faults; there is no second one yet.
     local.fault(SandboxCall::Me, 1, HOLD);
     write!(running.stdin.as_mut().unwrap(), "token\n{ada}\n").unwrap();
     let sandbox = local.stack.sandbox().unwrap();
@@ -402,7 +402,7 @@ fn many_tokens_are_taken_over_with_little_memory() {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0_u64;
     let ended = loop {
-        // The kernel keeps the most that it ever was, until it ends.
+        // The kernel reports the peak until the process ends.
         let seen = std::fs::read_to_string(&status).unwrap_or_default();
         let most = seen.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak = most.and_then(|most| most.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(peak);
@@ -442,7 +442,7 @@ fn an_export_has_no_tokens_unless_it_is_asked_for_twice() {
         local.run(&arguments)
     };
     calls(&["--output", "out.csv"]).says(2, &["out.csv exists"]);
-    // Standard output has one thing: the accounts, or what became of them.
+    // Standard output has only the accounts, or their outcomes.
     let lines = calls(&["--json"]);
     assert_eq!(lines.expect(0).stdout, plain.stdout);
     assert_eq!(
@@ -471,7 +471,7 @@ fn an_export_has_no_tokens_unless_it_is_asked_for_twice() {
         assert_eq!(local.read("redirected").contains(&ada), code == 0, "{mode:o}");
     }
 
-    // Elsewhere, it is taken over again.
+    // In another stack it is imported again.
     let other = Local::new();
     other.write("all.jsonl", local.read("all.jsonl"));
     other.run(&["accounts", "import", "all.jsonl"]).says(1, &["all.jsonl.rejected"]);
@@ -486,7 +486,7 @@ fn without_a_stack_it_says_how_to_start_one() {
     let failure =
         run(local.bare(&["accounts", "list", &format!("--local=http://{NOWHERE}"), "--json"])).failure(4);
     assert!(text(&failure, "/error/message").contains("`threads-auth dev`"), "{failure}");
-    // Something else listens there.
+    // Another server listens there.
     let sandbox = &local.stack.urls().threads_url;
     run(local.bare(&["accounts", "list", &format!("--local={sandbox}")]))
         .says(4, &["there is no development stack"]);

@@ -227,7 +227,7 @@ fn the_pages_change_what_the_commands_change() {
     ] {
         has(&console.press("/pause", &[("what", what)]), &[said, finding]);
     }
-    // A change that destroys asks first, and wants the word.
+    // A destructive change asks first, and requires the word.
     has(&console.page(&of("/disconnect")), &["Disconnect this account?", "@person00001"]);
     for confirm in ["", "no", "YES"] {
         has(&console.press(&of("/disconnect"), &[("confirm", confirm)]), &["Nothing was changed"]);
@@ -240,7 +240,7 @@ fn the_pages_change_what_the_commands_change() {
     has(&console.press(&of("/refresh"), &[]), &["only its person can bring it back"]);
     has(&console.press(&of("/delete"), &[("confirm", "yes")]), &["deleted", "No such account"]);
     assert!(local.grant(ADA).is_none() && local.grant(GRACE).is_some());
-    // A sentence is said once.
+    // A sentence is shown once.
     assert!(!console.page("").contains("role=\"status\""));
     console.end();
 }
@@ -326,7 +326,7 @@ fn threat_others_do_not_drive_the_console() {
         for path in &paths {
             let url = format!("{}{path}", console.home);
             for (method, form) in [(Method::GET, None), (Method::POST, Some(form))] {
-                // Reading with the cookie is the operator's own.
+                // A read with the cookie is the operator's own.
                 if method == Method::GET && headers == own {
                     continue;
                 }

@@ -31,7 +31,7 @@ fn asked(expiration: &str, accounts: usize) -> usize {
 
 #[test]
 fn credentials_are_renewed_when_they_end() {
-    // A process for each client of AWS's, and one for the look at the start.
+    // One process for each AWS client, and one for the check at the start.
     let lasting = asked("2999-01-01T00:00:00Z", 8);
     assert!((1..8).contains(&lasting), "{lasting}");
     // These expire at once: every call to AWS needs new ones.

@@ -21,7 +21,7 @@ const WEBHOOK: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/webhook-
 const WEBHOOK_QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/webhook";
 const REFRESH: &str = "/2015-03-31/functions/threads-auth-refresh/invocations";
 const ANNOUNCE: &str = "/2015-03-31/functions/threads-auth-events/invocations";
-/// Of a row, and nobody's business here.
+/// An attribute of a row, which no letter may contain.
 const SEALED: &str = "canary-sealed-token";
 
 #[derive(Clone)]
@@ -189,8 +189,8 @@ fn answer(said: &mut Said, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Respo
     }
     said.clock += said.step;
     let clock = said.clock;
-    // Of the entries of a batch, those whose receipts are good, and all others. A letter whose time
-    // is over can still be deleted, and not be hidden any longer.
+    // The entries of a batch whose receipts are valid, and all others. A letter whose time is over
+    // can still be deleted, but not hidden any longer.
     let is_good = |entry: &Value| {
         said.messages.iter().any(|message| {
             let is_in_time = entry["VisibilityTimeout"].is_null() || message.hidden_until > clock;
@@ -453,7 +453,7 @@ fn what_cannot_be_replayed_stays_and_says_so() {
     assert!(ended.stdout.contains("gone") && ended.stdout.contains("unknown"), "{}", ended.stdout);
     assert_eq!(aws.left().len(), 2);
     assert!(aws.say(|said| said.invoked.is_empty()));
-    // Nor does a letter make us read what is not ours.
+    // Nor does a letter lead the command to another's stream.
     let aws = Aws::new();
     aws.place("foreign", "others", &Clock::system().now().to_string());
     aws.event("later", "1", "1000");
@@ -513,7 +513,7 @@ fn an_accounts_events_are_replayed_in_the_order_of_the_stream() {
     assert_eq!((aws.left(), aws.announced().len()), (Vec::new(), 60));
 }
 
-/// A place in the stream stands in the same order, and nothing that must wait lets it pass.
+/// A place in the stream keeps its order, and does not overtake what must wait.
 #[test]
 fn a_place_of_the_stream_overtakes_nothing() {
     let aws = Aws::new();
@@ -602,8 +602,8 @@ fn a_replay_that_is_killed_loses_nothing() {
     println!("replays: 12 letters, {} kills, 0 lost, {repeats} repeated", 2 * requests);
 }
 
-/// Nobody else gets a letter whose event is put, however slow SQS and the bus are. What could not
-/// be put in time is left to the next replay, in its order.
+/// No other command gets a letter whose event is being put, however slow SQS and the bus are.
+/// Events that could not be put in time are left to the next replay, in their order.
 #[test]
 fn letters_stay_hidden_while_they_are_replayed() {
     // Seconds for each request. Letters are hidden for 900.
@@ -654,7 +654,7 @@ fn run_json(aws: &Aws, command: &str) -> Value {
     serde_json::from_str(&run(aws.command(&[command, "--json"])).stdout).unwrap()
 }
 
-/// The first Ctrl-C waits for the sweep under way, whose letters go then.
+/// The first Ctrl-C waits for the sweep in progress, and its letters are deleted then.
 #[test]
 fn an_interrupted_replay_ends_after_the_sweep_under_way() {
     let aws = Aws::new();

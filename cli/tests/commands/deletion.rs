@@ -76,7 +76,7 @@ fn a_list_of_people_is_deleted_and_can_be_gone_through_again() {
         assert!(local.runtime.block_on(service.find_deletion(&code)).unwrap().is_some());
     }
 
-    // Again, a day later: nothing moves, and the codes are the same.
+    // A repeated command a day later changes nothing, and the codes are the same.
     local.stack.clock().advance(DAY);
     let again = local.run(&arguments);
     again.expect(1);
@@ -96,7 +96,7 @@ fn who_has_connected_since_is_left_alone() {
     ended.expect(0);
     assert_eq!(outcomes(&ended), named(&[(ADA, "connected_since")]));
     assert!(local.grant(ADA).is_some());
-    // A time to come is now.
+    // A time in the future counts as now.
     let later = ["accounts", "delete", ADA, "--requested-at", "2050-01-01T00:00:00Z", "--yes", "--json"];
     assert_eq!(outcomes(&local.run(&later)), named(&[(ADA, "deleted")]));
     local.run(&["accounts", "delete", ADA, "--requested-at", "monday", "--yes"]).says(2, &["monday"]);

@@ -52,7 +52,7 @@ struct Said {
     is_protected: bool,
     /// The alarms that were made to ring.
     rung: Vec<String>,
-    /// Lambda's status, what is the matter if something is, and the body.
+    /// Lambda's status, its error if there is one, and the body.
     invoked: (u16, &'static str, String),
     /// The events that it got.
     events: Vec<String>,
@@ -603,7 +603,7 @@ fn the_doctor_looks_at_what_only_aws_has() {
     assert!(aws.examined(1, "schedule").1.contains("Nothing is refreshed while it is off"));
     aws.say(|said| (said.schedule, said.denies) = ("ENABLED", true));
     assert!(aws.examined(0, "schedule").1.contains("scheduler:GetSchedule"));
-    // Another stack's alarms begin alike, and are nobody's business here.
+    // The names of another stack's alarms begin alike, and must not be included.
     aws.say(|said| said.alarms.push(("threads-auth-dev-sweep-missed", "ALARM", true)));
     assert_eq!(aws.examined(0, "alarms").0, "ok");
     for (alarm, code, level, said) in [

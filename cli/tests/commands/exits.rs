@@ -102,7 +102,7 @@ fn every_failure_of_a_login_has_its_code() {
     world.fault(SandboxCall::ExchangeCode, 1, FaultAction::Drop);
     let ended = with((APP_ID, APP_SECRET), &code);
     ended.says(4, &["it was spent on this attempt"]);
-    // It was not, in this case.
+    // The code was not spent in this case.
     with((APP_ID, APP_SECRET), &code).json();
 }
 

@@ -40,7 +40,7 @@ fn a_connected_account_becomes_the_inspector() {
     local.run(&["configure", "--inspector", ADA, "--replace-app"]).expect(2);
     assert_eq!(secret(&local), before);
 
-    // The id and the secret are taken from where they are.
+    // The id and the secret are read from where they are stored.
     let configured = local.run(&["configure", "--inspector", ADA, "--json"]);
     configured.hides(&[before["app_secret"].as_str().unwrap()]);
     let configured = configured.json();
@@ -51,7 +51,7 @@ fn a_connected_account_becomes_the_inspector() {
     let app = local.runtime.block_on(local.stack.service().secrets().app(local.stack.clock().now())).unwrap();
     assert_eq!(app.credentials.app_id.as_str(), before["app_id"]);
 
-    // A new secret leaves the inspector alone; what is given counts, and is tried at Meta.
+    // A new secret keeps the inspector. A given one is verified at Meta.
     let app_id = before["app_id"].as_str().unwrap();
     let again = ["configure", "--app-id", app_id, "--app-secret", "-", "--json"];
     let again = run_with(local.command(&again), &format!("{}\n", before["app_secret"].as_str().unwrap()));
@@ -159,7 +159,7 @@ fn the_doctor_names_the_host_that_meta_has_moved_to() {
             let said = "FAIL  Meta's address: Meta has moved: it redirects to the host new.example";
             assert!(ended.stdout.contains(said) && ended.stdout.contains(variable), "{ended:?}");
         }
-        // A redirect for once is nothing.
+        // A temporary redirect is no finding.
         local.fault(call, 1, moved(302));
         local.run(&["doctor"]).expect(0);
     }

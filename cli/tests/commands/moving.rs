@@ -94,7 +94,8 @@ fn connections_of_nango_are_taken_as_its_api_answers_them() {
 fn a_table_of_ones_own_brings_times_and_references() {
     let local = Local::new();
     let [ada, ben, eve] = [ADA, BEN, EVE].map(|user_id| local.token(user_id));
-    // As PostgreSQL, SQLite and people write times. Meta does not tell, so that these count.
+    // The forms in which PostgreSQL, SQLite and people write times. Meta reports none, so these
+    // count.
     local.fault(SandboxCall::DebugToken, 1_000, FaultAction::Html);
     let long = "x".repeat(129);
     local.write(
@@ -121,7 +122,7 @@ fn a_table_of_ones_own_brings_times_and_references() {
     assert!(told[0].0 == 4 && told[0].1.contains("expires_at is neither"), "{told:?}");
     assert!(told[1].0 == 5 && told[1].1.contains("1 to 128 bytes"), "{told:?}");
 
-    // Once more, with what was forgotten. What is here counts for more.
+    // A second import with the missing references. The stored ones take precedence.
     let more = format!("token,reference\n{ada},user-1\n{ben},somebody else\n{eve},user-3\n");
     local.write("more.csv", more);
     let ended = local.run(&["accounts", "import", "more.csv", "--json"]);
@@ -129,7 +130,7 @@ fn a_table_of_ones_own_brings_times_and_references() {
     assert_eq!(counts(&json), [Some(0), Some(2), Some(1), Some(0)], "{json}");
     let references = [ADA, BEN, EVE].map(|user_id| reference(&local, user_id).unwrap());
     assert_eq!(references, ["user-1", "user, 2", "user-3"]);
-    // A disconnected account is nobody's.
+    // A disconnected account has no owner.
     local.run(&["accounts", "disconnect", EVE, "--yes"]).expect(0);
     local.write("more.csv", format!("token,reference\n{eve},user-9\n"));
     local.run(&["accounts", "import", "more.csv"]).expect(0);

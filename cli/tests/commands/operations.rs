@@ -233,7 +233,7 @@ fn the_second_format_is_written_after_an_upgrade() {
     local.account(ADA);
     assert_eq!(local.run(&["keyring", "show", "--json"]).json()["format"], 1);
     assert!(local.run(&["doctor"]).stdout.contains("in format 1; `threads-auth keyring upgrade`"));
-    // A name that is remembered is remembered for good.
+    // A stored table name is never replaced.
     let upgrade = ["keyring", "upgrade", "--wait", "0"];
     local.run(&[&upgrade[..], &["--table", "another"]].concat()).says(2, &["no token", "--table"]);
     assert_eq!(ring(), first);

@@ -63,7 +63,7 @@ fn verdicts_alone_can_be_paused() {
     assert_eq!(local.run(&["sweep", "--json"]).json()["outcomes"], json!({"refreshed": 1}));
 }
 
-/// Sweeps stop believing by themselves when Meta refuses nearly everybody.
+/// Sweeps stop acting on verdicts by themselves when Meta refuses nearly everybody.
 #[test]
 fn a_wave_of_refusals_is_told() {
     let local = Local::new();

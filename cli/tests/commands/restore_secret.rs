@@ -1,4 +1,5 @@
-//! `restore-secret`: what was deleted, overwritten or lost comes back, and nothing is lost for it.
+//! `restore-secret`: a secret that was deleted, overwritten or lacks a key is restored without a
+//! loss.
 
 use serde_json::{Value, json};
 use threads_auth_model::seal::Keyring;

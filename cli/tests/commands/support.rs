@@ -56,8 +56,7 @@ pub(crate) fn surround<'a>(command: &'a mut Command, folder: &Path) -> &'a mut C
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("TMPDIR", folder)
         .env("TERM", "xterm")
-        // As somebody may have set it who looks for a fault elsewhere: it may not make us print
-        // more.
+        // A user may have set it to debug another program: it must not make ours print more.
         .env("RUST_LOG", "trace")
 }
 

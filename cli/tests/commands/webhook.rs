@@ -1,4 +1,4 @@
-//! `webhook`: the secret that signs webhooks is shown to whoever asks, and rotated without a gap.
+//! `webhook`: the secret that signs webhooks is shown on request, and rotated without a gap.
 
 use std::collections::HashMap;
 
@@ -41,10 +41,10 @@ fn a_secret_is_shown_and_rotated_and_the_one_before_signs_for_a_day() {
     assert_eq!(text(&shown, "/secret"), new.expose().as_str());
     assert_eq!(text(&shown, "/previous_signs_until"), "2041-01-02T00:00:00Z");
 
-    // A second one would end the first early: the receiver may still have the secret of before.
+    // A second rotation would end the first early: the receiver may still have the former secret.
     run(local.command(&["webhook", "rotate"])).expect(4);
     assert_eq!(stored(&local).expose(), new.expose());
-    // After a leak nothing waits.
+    // After a leak there is no wait.
     let json = run(local.command(&["webhook", "rotate", "--compromised", "--json"])).json();
     assert_eq!(json["previous_signs_until"], Value::Null);
     let newest = stored(&local);
