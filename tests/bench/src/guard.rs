@@ -18,9 +18,9 @@ use crate::root;
 use crate::scene::{Scene, Work};
 use crate::wire::Pace;
 
-/// Growth in hundredths that is no finding.
+/// Growth that is no finding, in hundredths.
 const SPARED: u64 = 3;
-/// Works that are measured beside each other.
+/// Number of works that are measured concurrently.
 const TOGETHER: usize = 2;
 /// Requests by which that of one is counted.
 const REQUESTS: usize = 10;

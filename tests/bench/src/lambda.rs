@@ -31,7 +31,7 @@ use crate::process;
 const HANG: Duration = Duration::from_mins(17);
 /// Lambda's longest time.
 const DEADLINE: Duration = Duration::from_mins(15);
-/// The time that a process has until it sleeps after it has asked for an event.
+/// The time after which a process sleeps once it has asked for an event.
 const SETTLES: Duration = Duration::from_millis(100);
 
 /// One function's process, which waits for an event.
