@@ -9,8 +9,8 @@ use jiff::Timestamp;
 /// The claim on an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The account is claimed. The owner is known if a session was completed for it. The app's
-    /// backend may assign an account that came without a session, or before claims existed.
+    /// The account is claimed. A completed session, an import with a reference or the app's backend
+    /// names the owner.
     Claimed(Option<Owner>),
     /// The account is unclaimed: its first connect came through a session that was not completed.
     Unclaimed {
@@ -50,7 +50,7 @@ pub fn check_reference(reference: &str) -> Result<(), InvalidReference> {
 }
 
 impl Claim {
-    /// Returns the user who claimed the account, if a completed session named one.
+    /// Returns the user of the app whom the account belongs to, if any is named.
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         match self {

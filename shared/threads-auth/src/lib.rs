@@ -1,10 +1,11 @@
 //! Connects people's Threads accounts to an app and keeps their tokens alive.
 //! [`ThreadsAuth`] is the service, and its methods are the operations. Below it are Meta's protocol
 //! ([`threads_graph`]), the rules ([`threads_auth_model`]) and the tables ([`threads_auth_store`]).
-//! Their types are re-exported, so the functions depend on this crate alone. Each operation takes
-//! the time as an argument: only a `main.rs` reads a clock.
-//! **Architecture invariant:** nothing here depends on Lambda, API Gateway, pages or an
-//! environment. Development and tests differ from production in the endpoints of [`Config`] only.
+//! The types that its methods take and return are re-exported. Each operation takes the time as an
+//! argument: only `web`'s `run.rs` and the command's `main.rs` read the clock.
+//! **Architecture invariant:** nothing here depends on Lambda, API Gateway or pages, and only
+//! [`Config::from_env`] reads the environment. Development and tests differ from production in the
+//! endpoints of [`Config`] only.
 
 mod assign;
 mod brand;
