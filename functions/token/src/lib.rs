@@ -101,7 +101,7 @@ async fn vend(
                 RetryReason::NotRefreshed => "Meta has not extended the token; it is retried",
                 RetryReason::Busy => "another refresh of the token is still running",
                 RetryReason::Suspected => {
-                    "Meta has just refused the token without a cause; it is checked again before that counts"
+                    "Meta has just refused the token; it is checked again before that counts"
                 }
             };
             json_later(reason.into(), what, retry_after)
