@@ -57,8 +57,8 @@ pub(crate) struct Dev {
     #[arg(long, value_enum, default_value_t = Which::Sandbox)]
     threads: Which,
 
-    /// Accounts whose tokens may inspect others at the sandbox; `testers_and_app` is what Meta
-    /// documents
+    /// Accounts whose tokens may inspect others at the sandbox; Meta documents
+    /// `testers`, and people report `app`
     #[arg(long, value_name = "WHOSE", value_parser = inspections())]
     inspection: Option<Inspection>,
 

@@ -1,4 +1,4 @@
-//! A small year. `cargo run --release -p year` makes larger ones.
+//! A small year. `.ci/full year` makes a large one.
 
 use year::{Extent, Settings, run};
 

@@ -19,7 +19,7 @@ pub(in crate::operate::console) fn page(
         section aria-labelledby="letters" {
             h2 #letters { "Dead letters " @if let Some(Ok((letters, _))) = seen { span .count { (letters.len()) } } }
             @match seen {
-                None => div .panel { p { "SQS has these for a stack on AWS. A development stack delivers to itself, and gives nothing up." } },
+                None => div .panel { p { "Only a stack on AWS has these queues. A development stack lists the events that it could not deliver at /dev/webhook." } },
                 Some(Err(error)) => div .panel { (reason(error)) },
                 Some(Ok((letters, hidden))) => {
                     @if letters.is_empty() { p .soft { "There are none." } } @else {
@@ -29,7 +29,7 @@ pub(in crate::operate::console) fn page(
                         }
                     }
                     @if is_cut { p .soft { "There may be more than could be read in the time for a page: " code { "threads-auth dead-letters show" } " reads all of them." } }
-                    @if *hidden > 0 { p .soft { (hidden) " besides are hidden for up to 15 minutes: somebody has just looked at them." } }
+                    @if *hidden > 0 { p .soft { (hidden) " more are hidden for up to 15 minutes, because another command has received them." } }
                     p .soft { code { "threads-auth dead-letters replay" } " announces or makes up what they hold, and " code { "purge" } " deletes them." }
                 }
             }
