@@ -13,7 +13,7 @@ const MEMORY: [f64; 4] = [570.0, 790.0, 60.0, 320.0];
 /// Due grants, and seconds, as powers of ten.
 const DUE: [f64; 2] = [3.0, 6.0];
 const SECONDS: [f64; 2] = [0.0, 6.0];
-/// The longest time of an invocation.
+/// Maximum time of an invocation, in seconds.
 const INVOCATION: f64 = 900.0;
 
 /// Returns the place of a value between two others on an axis from `from` to `to`.
@@ -91,12 +91,8 @@ fn times(text: &mut String, sweeps: &[(u64, Swept)]) {
     }
     let y = up(INVOCATION);
     let _ = writeln!(text, r#"  <path class="limit" d="M{left} {y:.0}H{right}"/>"#);
-    let _ = writeln!(
-        text,
-        r#"  <text class="small" x="{}" y="{:.0}">15 min: one invocation</text>"#,
-        left + 6.0,
-        y - 5.0
-    );
+    let _ =
+        writeln!(text, r#"  <text class="small end" x="{}" y="{:.0}">15 min</text>"#, left - 8.0, y + 4.0);
     for (at_once, swept) in sweeps {
         let [from, to] = DUE.map(|due| up(10_f64.powf(due) / swept.rate));
         let _ = writeln!(text, r#"  <path class="line" d="M{left} {from:.1}L{right} {to:.1}"/>"#);
