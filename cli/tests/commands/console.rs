@@ -169,7 +169,7 @@ fn the_console_shows_a_stack_and_no_token() {
     let console = Console::start(&local, &[]);
     has(&console.page("/accounts"), &["No account is connected."]);
     has(&console.page(""), &["nothing is paused", "0 accounts are due", "A development stack has none"]);
-    has(&console.page("/letters"), &["A development stack delivers to itself"]);
+    has(&console.page("/letters"), &["Only a stack on AWS has these queues"]);
     let tokens = accounts(&local, 60);
     local.stack.clock().advance(DAY);
 
