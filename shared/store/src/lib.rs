@@ -2,8 +2,8 @@
 //!
 //! Owns AWS: its clients, every expression that is sent to DynamoDB, and the classification of AWS
 //! failures. Each write carries the condition under which [`threads_auth_model::rules`] allows it.
-//! If a response was lost, the row shows if the write succeeded. Refuses to interpret: no clock, no
-//! keys, no token in plain text.
+//! If a response was lost, the row shows if the write succeeded. Refuses to interpret: no wall
+//! clock, no keys, no token in plain text.
 
 pub mod aws;
 mod connects;
