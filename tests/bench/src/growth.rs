@@ -21,10 +21,6 @@ fn place(value: f64, [least, most]: [f64; 2], from: f64, to: f64) -> f64 {
     from + (value - least) / (most - least) * (to - from)
 }
 
-fn across(due: f64) -> f64 {
-    place(due, DUE, TIMES[0], TIMES[1])
-}
-
 fn up(seconds: f64) -> f64 {
     place(seconds.log10(), SECONDS, TIMES[3], TIMES[2])
 }
@@ -74,14 +70,22 @@ fn times(text: &mut String, sweeps: &[(u64, Swept)]) {
         r#"  <text class="head" x="{left}" y="30">Time of a sweep, by grants in flight</text>"#
     );
     for (exponent, name) in (3..).zip(["1,000", "10,000", "100,000", "1 million due"]) {
-        let x = across(f64::from(exponent));
+        let x = place(f64::from(exponent), DUE, left, right);
         let _ = writeln!(text, r#"  <path class="axis" d="M{x:.0} {top}V{bottom}"/>"#);
         let _ =
             writeln!(text, r#"  <text class="small middle" x="{x:.0}" y="{}">{name}</text>"#, bottom + 20.0);
     }
-    for (seconds, name) in [(1.0, "1 s"), (60.0, "1 min"), (3_600.0, "1 h"), (86_400.0, "1 day"), (1e6, "")] {
+    let levels = [
+        ("axis", 1.0, "1 s"),
+        ("axis", 60.0, "1 min"),
+        ("axis", 3_600.0, "1 h"),
+        ("axis", 86_400.0, "1 day"),
+        ("axis", 1e6, ""),
+        ("limit", INVOCATION, "15 min"),
+    ];
+    for (class, seconds, name) in levels {
         let y = up(seconds);
-        let _ = writeln!(text, r#"  <path class="axis" d="M{left} {y:.0}H{right}"/>"#);
+        let _ = writeln!(text, r#"  <path class="{class}" d="M{left} {y:.0}H{right}"/>"#);
         let _ = writeln!(
             text,
             r#"  <text class="small end" x="{}" y="{:.0}">{name}</text>"#,
@@ -89,10 +93,6 @@ fn times(text: &mut String, sweeps: &[(u64, Swept)]) {
             y + 4.0
         );
     }
-    let y = up(INVOCATION);
-    let _ = writeln!(text, r#"  <path class="limit" d="M{left} {y:.0}H{right}"/>"#);
-    let _ =
-        writeln!(text, r#"  <text class="small end" x="{}" y="{:.0}">15 min</text>"#, left - 8.0, y + 4.0);
     for (at_once, swept) in sweeps {
         let [from, to] = DUE.map(|due| up(10_f64.powf(due) / swept.rate));
         let _ = writeln!(text, r#"  <path class="line" d="M{left} {from:.1}L{right} {to:.1}"/>"#);
