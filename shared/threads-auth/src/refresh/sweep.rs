@@ -62,8 +62,8 @@ pub struct SweepReport {
     /// deferred counts too, and an unreadable row counts as 60 days. Those that the sweep has
     /// `left` do not count.
     pub oldest_overdue_seconds: u64,
-    /// Number of due tokens that live for more than ten days, and that are left for later sweeps
-    /// after an outage.
+    /// Number of due tokens that live for more than ten days, and that are left for later sweeps,
+    /// after an outage or in a wave of refusals.
     #[serde(skip_serializing_if = "is_zero")]
     pub left: u64,
     /// Whole days until the first token expires, of those processed and still alive.
@@ -394,9 +394,10 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Returns true if so many refreshes have begun that a further grant may be left.
+    /// Returns true if a further grant may be left: enough refreshes have begun, or there is a
+    /// wave, in which each further refusal would only make one more token suspected.
     fn is_full(&self) -> bool {
-        matches!(self.quota, Quota::Known(quota) if self.begun >= quota)
+        self.pending.is_wave() || matches!(self.quota, Quota::Known(quota) if self.begun >= quota)
     }
 
     /// Begins to read rows whose grants may be left.
