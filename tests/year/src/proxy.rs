@@ -117,6 +117,8 @@ struct Books {
     streak: Option<(i64, Fault)>,
     /// Time at which the damaged row was repaired.
     repaired_at: i64,
+    /// Meta does not refresh or extend the token until then.
+    held_until: i64,
     /// Time at which the stored token was issued, and the time at which its refresh is due.
     issued_at: i64,
     due_at: i64,
@@ -309,6 +311,18 @@ impl Proxy {
         self.kept().books[person].failed_until()
     }
 
+    /// Records that Meta does not refresh or extend a person's token until then.
+    pub(crate) fn holds(&self, person: usize, until: i64) {
+        self.kept().books[person].held_until = until;
+    }
+
+    /// Returns true if a token has ended by itself, within a day of the last time in which no
+    /// refresh could succeed.
+    pub(crate) fn is_over(&self, person: usize, at: i64) -> bool {
+        let books = &self.kept().books[person];
+        books.expires_at <= at && self.0.plan.awake(books.failed_until(), books.expires_at) < DAY
+    }
+
     /// Records that a person's damaged row was repaired.
     pub(crate) fn repaired(&self, person: usize) {
         let now = self.now();
@@ -459,7 +473,7 @@ impl Proxy {
         let mut kept = self.kept();
         kept.owners.insert(hash(token), person);
         kept.issued.insert(person, Issued { was_lost: is_lost, was_refused: false });
-        let Books { due_at, expires_at, is_assumed, tried_at, .. } = kept.books[person];
+        let Books { due_at, expires_at, is_assumed, tried_at, repaired_at, .. } = kept.books[person];
         let since = due_at.max(kept.books[person].failed_until());
         // An assumed life is soon replaced by the real one, in a write that stores no token.
         if is_assumed {
@@ -472,7 +486,8 @@ impl Proxy {
                 figures.latest.max(Delay { awake: self.0.plan.awake(since, now), person, at: now });
         }
         let left = expires_at - now;
-        if tried_at.is_some_and(|at| self.0.plan.awake(at, now) > DAY) {
+        // The end of the token in a damaged row is unknown.
+        if tried_at.is_some_and(|at| self.0.plan.awake(at.max(repaired_at), now) > DAY) {
             kept.near.push(person);
         }
         let figures = &mut kept.figures;
@@ -482,7 +497,7 @@ impl Proxy {
 
 impl Books {
     fn failed_until(&self) -> i64 {
-        self.streak.map_or(0, |(until, _)| until).max(self.repaired_at)
+        self.streak.map_or(0, |(until, _)| until).max(self.repaired_at).max(self.held_until)
     }
 
     fn ends_soon(&self, now: i64) -> bool {

@@ -34,6 +34,8 @@ pub struct Report {
     pub(crate) refreshed: u64,
     /// Lost tokens by reason: Meta has issued them, nobody holds them, and the old ones were dead.
     pub(crate) losses: BTreeMap<Loss, u64>,
+    /// Those for no known reason.
+    pub(crate) dropped: Vec<String>,
     /// Failures of the store in which it accepted leases but no tokens.
     pub(crate) half_failures: u64,
     /// People whose account works at Threads but not with us, for none of these reasons.
@@ -117,7 +119,7 @@ impl Report {
         let shown = |list: &[String]| list.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
         check(self.lost.is_empty(), format!("{} lost that were ours: {:?}", self.lost.len(), self.lost));
         let dropped = self.losses_by(Loss::Dropped);
-        check(dropped == 0, format!("{dropped} tokens dropped for no reason"));
+        check(dropped == 0, format!("{dropped} tokens dropped for no reason: {}", shown(&self.dropped)));
         let (refused, may) = (self.losses_by(Loss::Refused), LOST_BY_STORE * self.half_failures);
         check(refused <= may, format!("{refused} tokens lost to a failing store, and {may} may be"));
         check(

@@ -302,10 +302,17 @@ impl Year {
             Happens::IsRestricted(person) => _ = sandbox.restrict(&ends(person, "restriction")),
             Happens::IsRestored(person) => {
                 self.people[person].ended = None;
+                self.proxy.holds(person, now);
                 sandbox.restore(&user_text(person));
             }
-            Happens::StopsExtending(person) => _ = sandbox.set_extends(&user_text(person), false),
-            Happens::ExtendsAgain(person) => _ = sandbox.set_extends(&user_text(person), true),
+            Happens::StopsExtending(person) => {
+                self.proxy.holds(person, i64::MAX);
+                sandbox.set_extends(&user_text(person), false);
+            }
+            Happens::ExtendsAgain(person) => {
+                self.proxy.holds(person, now);
+                sandbox.set_extends(&user_text(person), true);
+            }
             Happens::Poisons(person, damage) => self.damage(person, damage).await?,
             Happens::Repairs(person) => self.repair(person).await?,
             Happens::TreatsOldTokens(behaviour) => {
@@ -416,11 +423,13 @@ impl Year {
     async fn sweep(&mut self) -> Result<()> {
         let now = self.now();
         let is_half_down = self.plan.trouble(now).any(|trouble| trouble == Trouble::WritesDown);
+        // A new process would have no value of the secrets.
+        let has_secrets = !self.plan.trouble(now).any(|trouble| matches!(trouble, Trouble::Secrets(_)));
         for attempt in 1..=TRIES {
             self.report.sweeps += 1;
             let sweeps = self.report.sweeps;
             let kill = self.kill.take().or_else(|| {
-                let kill = self.chance.hits(KILLS, "kill", sweeps, 0);
+                let kill = has_secrets && self.chance.hits(KILLS, "kill", sweeps, 0);
                 kill.then(|| Kill::AtCall(self.chance.below(KILLED_WITHIN, "kill", sweeps, 1)))
             });
             self.proxy.arm(kill);
@@ -464,6 +473,9 @@ impl Year {
         let is_half_down = self.plan.trouble(now).any(|trouble| trouble == Trouble::WritesDown);
         for (person, loss) in losses {
             let loss = if is_half_down && loss == Loss::Dropped { Loss::Refused } else { loss };
+            if loss == Loss::Dropped {
+                self.report.dropped.push(format!("person {person} on day {:.2}", days(now)));
+            }
             *self.report.losses.entry(loss).or_default() += 1;
             self.people[person].lost.get_or_insert((now, name(loss, self.inspection)));
         }
@@ -592,7 +604,10 @@ impl Year {
                 // A token that was not extended is announced once.
                 known.is_warned &= self.proxy.ends_soon(person);
             }
-            "account.expiring_soon" if event["deadline"] == "token" => self.people[person].is_warned = true,
+            // The access to a private profile's data may end before the token.
+            "account.expiring_soon" if event["deadline"] == "token" || self.plan.private[person] => {
+                self.people[person].is_warned = true;
+            }
             "account.connected" | "account.recovered" => {
                 let known = &mut self.people[person];
                 (known.is_expected, known.dead) = (false, None);
@@ -637,7 +652,7 @@ impl Year {
                 let since = since.max(self.proxy.failed_until(person));
                 self.report.announce(end, Delay { awake: self.plan.awake(since, at), person, at });
             }
-            None if is_well => {
+            None if is_well && !self.proxy.is_over(person, at) => {
                 self.report.false_deaths.push(format!("day {:.2}: {event}", days(at)));
             }
             None => {}
