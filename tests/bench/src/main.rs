@@ -56,6 +56,9 @@ enum Command {
         /// Draws the sweeps' growth into this SVG file.
         #[arg(long)]
         growth: Option<PathBuf>,
+        /// Sweeps until so many due grants are refreshed, 64 at once, and measures nothing else.
+        #[arg(long, conflicts_with_all = ["only", "growth"])]
+        due: Option<u64>,
     },
 }
 
@@ -67,7 +70,10 @@ async fn main() -> Result<()> {
             Box::pin(guard::guard(&folder, &file, write)).await
         }
         Command::Root { folder } => root::create(&folder),
-        Command::Table { root, folder, spawns, only, growth } => {
+        Command::Table { root, folder, due: Some(due), .. } => {
+            Box::pin(table::due(&root, &folder, due)).await
+        }
+        Command::Table { root, folder, spawns, only, growth, due: None } => {
             Box::pin(table::table(&root, &folder, spawns, only.as_deref(), growth.as_deref())).await
         }
     }

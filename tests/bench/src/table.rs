@@ -120,7 +120,7 @@ pub(crate) async fn table(
         show(&waiting(&subjects));
     }
     if sweeps {
-        let sweeps = sweeping(&copies.path().join("refresh"), &tls).await?;
+        let sweeps = sweeping(&copies.path().join("refresh"), &tls, &SWEEPS).await?;
         if let Some(picture) = picture {
             fs::write(picture, growth::picture(&sweeps))?;
         }
@@ -131,6 +131,13 @@ pub(crate) async fn table(
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a process")]
 fn milliseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
+}
+
+/// Sweeps until so many due grants are refreshed.
+pub(crate) async fn due(root: &Path, folder: &Path, count: u64) -> Result<()> {
+    let copies = copies(folder, &[Work::Refresh])?;
+    sweeping(&copies.path().join("refresh"), &root::server(root)?, &[(64, count)]).await?;
+    Ok(())
 }
 
 /// CPU, instructions, memory and sizes.
@@ -201,16 +208,20 @@ fn waiting(subjects: &[Subject]) -> String {
 }
 
 /// Prints each sweep when it is over. Returns them with their grants in flight.
-async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<Vec<(u64, Swept)>> {
+async fn sweeping(
+    refresh: &Path,
+    tls: &Arc<ServerConfig>,
+    sizes: &[(u64, u64)],
+) -> Result<Vec<(u64, Swept)>> {
     show(
         "Sweeps; the bound is that of one call in flight for each grant: in flight ÷ 200 ms\n\n\
-         | in flight | due | seconds | refreshes a second | of the bound | CPU ms a token | calls a token | connections | MiB |\n\
-         |---|---|---|---|---|---|---|---|---|",
+         | in flight | due | invocations | seconds | refreshes a second | of the bound | CPU ms a token | calls a token | connections | MiB |\n\
+         |---|---|---|---|---|---|---|---|---|---|",
     );
     let mut sweeps = Vec::new();
-    for (at_once, count) in SWEEPS {
+    for &(at_once, count) in sizes {
         let swept = Box::pin(sweep(refresh, tls, at_once, count, LATE)).await?;
-        let &Swept { due, took, rate, cpu, memory, connections, calls } = &swept;
+        let &Swept { due, invocations, took, rate, cpu, memory, connections, calls } = &swept;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let [bound, cpu, calls, memory] = [
             at_once as f64 * 5.0,
@@ -220,7 +231,7 @@ async fn sweeping(refresh: &Path, tls: &Arc<ServerConfig>) -> Result<Vec<(u64, S
         ];
         let (seconds, share) = (took.as_secs_f64(), rate / bound * 100.0);
         show(&format!(
-            "| {at_once} | {due} | {seconds:.1} | {rate:.0} | {share:.0} % | {cpu:.2} | {calls:.1} | {connections} | {memory:.0} |"
+            "| {at_once} | {due} | {invocations} | {seconds:.1} | {rate:.0} | {share:.0} % | {cpu:.2} | {calls:.1} | {connections} | {memory:.0} |"
         ));
         sweeps.push((at_once, swept));
     }
