@@ -410,7 +410,9 @@ async fn refresh_sweeps() {
     let (stack, ada) = due().await;
     let before = token(&stack, &ada).await;
     let mut function = Function::start(REFRESH, &stack).await;
-    for no_event in [json!({"max_seconds": "CANARY"}), json!("CANARY"), json!([1])] {
+    let no_parts = [json!({"part": 0}), json!({"parts": 4}), json!({"part": 4, "parts": 4})];
+    let no_events = [json!({"max_seconds": "CANARY"}), json!("CANARY"), json!([1])];
+    for no_event in no_events.into_iter().chain(no_parts) {
         let outcome = function.invoke(no_event).await;
         let Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
         assert!(!error.to_string().contains("CANARY"), "{error}");

@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use reqwest::Client;
 use serde_json::Value;
-use threads_auth::{Config, RefreshOutcome, Stopped, ThreadsAuth};
+use threads_auth::{Config, Part, RefreshOutcome, Stopped, ThreadsAuth};
 use threads_auth_model::rules::{self, NewGrant};
 use threads_auth_model::schedule::{self, Life};
 use threads_auth_model::seal::Purpose;
@@ -407,7 +407,7 @@ async fn a_killed_refresh_does_not_wait() {
     let service = ThreadsAuth::new(config).unwrap();
     stack.clock().advance(41 * DAY);
     let now = stack.clock().now();
-    let due: Vec<_> = stack.service().store().due_in_turn(now).try_collect().await.unwrap();
+    let due: Vec<_> = stack.service().store().due_in_turn(Part::WHOLE, now).try_collect().await.unwrap();
     let last: Vec<_> = due.iter().rev().take(2).map(|key| key.user_id().unwrap()).collect();
     let past = AttributeValue::N((now.as_second() - 60).to_string());
     for user_id in &last {
@@ -433,7 +433,7 @@ async fn due_grants_are_read_in_turn() {
     let stack = stack().await;
     let people = seed(&stack, 2_000).await;
     stack.clock().advance(41 * DAY);
-    let mut due = pin!(stack.service().store().due_in_turn(stack.clock().now()));
+    let mut due = pin!(stack.service().store().due_in_turn(Part::WHOLE, stack.clock().now()));
     let mut read = Vec::new();
     while let Some(key) = due.try_next().await.unwrap() {
         read.push(key.user_id().unwrap());

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use devstack::Stack;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use threads_auth::{RefreshOutcome, Stopped};
+use serde_json::json;
+use threads_auth::{RefreshOutcome, Stopped, SweepReport};
 use threads_auth_model::rules::{Lease, LeaseReason, Refreshed};
 use threads_auth_model::schedule::Life;
 use threads_auth_model::{Cause, Grant, Key, Status};
@@ -272,6 +273,39 @@ async fn two_sweeps_at_once_refresh_once() {
     );
     assert_eq!(calls_of(&stack, SandboxCall::Refresh), 1);
     assert!(expires_at(&stack, &ada).await > stack.clock().now());
+}
+
+/// Threat irregular-sweeps: four schedules share the accounts. Together they do the work of one,
+/// and each reports what nobody sweeps.
+#[tokio::test]
+async fn four_schedules_share_the_accounts() {
+    const PEOPLE: usize = 48;
+    let stack = stack().await;
+    let people = connect_people(&stack, PEOPLE as u64).await;
+    stack.clock().advance(41 * DAY);
+    stack.sandbox().unwrap().clear_calls();
+    let of_part = async |part: usize| {
+        let (event, now) = (json!({"part": part, "parts": 4}), stack.clock().now());
+        refresh::handle(stack.service(), event, now, Duration::from_mins(15)).await.unwrap()
+    };
+    // The last one's schedule is missing at first.
+    let reports = futures_util::future::join_all((0..3).map(of_part)).await;
+    let refreshed = |report: &SweepReport| report.count(RefreshOutcome::Refreshed);
+    let of_three: u64 = reports.iter().map(refreshed).sum();
+    assert!(reports.iter().all(|report| refreshed(report) > 0), "{reports:?}");
+    assert!(reports.iter().all(|report| report.oldest_overdue_seconds > 0), "{reports:?}");
+    let reports = futures_util::future::join_all((0..4).map(of_part)).await;
+    let shares: Vec<u64> = reports.iter().map(refreshed).collect();
+    assert_eq!(shares[..3], [0, 0, 0]);
+    let all = of_three + shares[3];
+    assert_eq!((all, calls_of(&stack, SandboxCall::Refresh)), (PEOPLE as u64, PEOPLE));
+    for person in &people {
+        assert!(expires_at(&stack, person).await > stack.clock().now() + 59 * DAY);
+    }
+    assert_eq!(of_part(0).await.oldest_overdue_seconds, 0);
+    println!(
+        "threat irregular-sweeps: four schedules at once, one of them late: {all} of {PEOPLE} refreshed, each once"
+    );
 }
 
 /// Threat irregular-sweeps: a schedule that fails for as long as a token allows loses none, and the

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use threads_auth::{RefreshOutcome, Stopped, SweepReport, ThreadsAuth, error_chain};
+use threads_auth::{Part, RefreshOutcome, Stopped, SweepReport, ThreadsAuth, error_chain};
 use threads_auth_web::{Metric, emit, secret_age};
 
 /// The schedule's event. Other fields belong to the scheduler and are ignored.
@@ -13,6 +13,20 @@ use threads_auth_web::{Metric, emit, secret_age};
 struct SweepEvent {
     /// Budget of the sweep, in seconds, if it is shorter than the function's remaining time.
     max_seconds: Option<u32>,
+    /// The part of all accounts that this schedule sweeps, counted from 0. Required with `parts`.
+    part: Option<u8>,
+    /// The number of schedules that share the accounts, at most 16.
+    parts: Option<u8>,
+}
+
+impl SweepEvent {
+    fn part(&self) -> Option<Part> {
+        match (self.part, self.parts) {
+            (None, None) => Some(Part::WHOLE),
+            (Some(part), Some(parts)) => Part::new(part, parts),
+            _ => None,
+        }
+    }
 }
 
 /// Error of a sweep as a whole, after which the scheduler retries. Failures of single grants are in
@@ -20,7 +34,9 @@ struct SweepEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// The event has the wrong form.
-    #[error("expected an event such as {{}} or {{\"max_seconds\":60}}")]
+    #[error(
+        "expected an event such as {{}}, {{\"max_seconds\":60}}, or {{\"part\":0,\"parts\":4}} with at most 16 parts"
+    )]
     Event,
     /// The sweep failed.
     #[error(transparent)]
@@ -45,7 +61,8 @@ pub async fn handle(
         let event = event.as_object().ok_or(RefreshError::Event)?;
         let event = SweepEvent::deserialize(event).map_err(|_| RefreshError::Event)?;
         let budget = event.max_seconds.map_or(left, |seconds| left.min(Duration::from_secs(seconds.into())));
-        match service.sweep(now, budget).await {
+        let part = event.part().ok_or(RefreshError::Event)?;
+        match service.sweep_part(part, now, budget).await {
             Err(error) if error.is_unconfigured() => {
                 Ok(SweepReport { stopped: Some(Stopped::Unconfigured), ..SweepReport::default() })
             }

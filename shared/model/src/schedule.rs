@@ -324,7 +324,38 @@ pub fn shard(user_id: &UserId) -> String {
 
 /// Returns all partitions of the due index for grants.
 pub fn shards() -> impl Iterator<Item = String> {
-    (0..DUE_SHARDS).map(shard_name)
+    Part::WHOLE.shards()
+}
+
+/// A part of the due index. The second of four has the second partition, the sixth and so on.
+/// Sweeps of different parts never meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    nth: u8,
+    of: u8,
+}
+
+impl Part {
+    /// The whole index.
+    pub const WHOLE: Self = Self { nth: 0, of: 1 };
+
+    /// Returns part `nth`, counted from 0, of `of` parts. Returns `None` if there is no such part,
+    /// or if it would have no partition.
+    #[must_use]
+    pub fn new(nth: u8, of: u8) -> Option<Self> {
+        (nth < of && of <= DUE_SHARDS).then_some(Self { nth, of })
+    }
+
+    /// Returns true if this is the whole index.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self == Self::WHOLE
+    }
+
+    /// Returns its partitions.
+    pub fn shards(self) -> impl Iterator<Item = String> {
+        (self.nth..DUE_SHARDS).step_by(self.of.into()).map(shard_name)
+    }
 }
 
 /// Returns the time of the retry after the `failures`th consecutive failure: exponential backoff
@@ -560,6 +591,19 @@ mod tests {
         }
         assert_eq!(count.len(), usize::from(DUE_SHARDS));
         assert!(shards().all(|name| (800..1_200).contains(&count[&name])));
+    }
+
+    #[test]
+    fn parts_share_all_partitions() {
+        for of in 1..=DUE_SHARDS {
+            let parts = (0..of).map(|nth| Part::new(nth, of).unwrap());
+            let mut all: Vec<_> = parts.flat_map(Part::shards).collect();
+            all.sort();
+            assert!(all.iter().eq(shards().collect::<Vec<_>>().iter()), "{of}");
+        }
+        for (nth, of) in [(0, 0), (1, 1), (4, 4), (0, DUE_SHARDS + 1)] {
+            assert_eq!(Part::new(nth, of), None);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValue, Select};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use threads_auth_model::rules::{self, Beside, Lease, LeaseReason, Refreshed, Right};
+use threads_auth_model::schedule::Part;
 use threads_auth_model::{Attribute, Condition, Grant, Inconsistency, Key, Live, Status, schedule};
 use threads_graph::UserId;
 use tokio::time::Instant;
@@ -188,13 +189,17 @@ impl Store {
         self.due_pages(shard, now).map_ok(|keys| stream::iter(keys.into_iter().map(Ok))).try_flatten()
     }
 
-    /// Reads the keys of grants that are due at `now` from all partitions in turn, one key from
-    /// each, so that none starves behind a long one. Within a partition the oldest comes first. A
-    /// partition ends at its first failure. The first pages are read with few concurrent queries,
-    /// since most sweeps find little; further pages are read all at once, since then a sweep waits
-    /// for them.
-    pub fn due_in_turn(&self, now: Timestamp) -> impl Stream<Item = Result<Key, StoreError>> + use<> {
-        let shards: Vec<_> = schedule::shards().map(|shard| Box::pin(self.due_pages(&shard, now))).collect();
+    /// Reads the keys of grants that are due at `now` from all partitions of `part` in turn, one
+    /// key from each, so that none starves behind a long one. Within a partition the oldest comes
+    /// first. A partition ends at its first failure. The first pages are read with few concurrent
+    /// queries, since most sweeps find little; further pages are read all at once, since then a
+    /// sweep waits for them.
+    pub fn due_in_turn(
+        &self,
+        part: Part,
+        now: Timestamp,
+    ) -> impl Stream<Item = Result<Key, StoreError>> + use<> {
+        let shards: Vec<_> = part.shards().map(|shard| Box::pin(self.due_pages(&shard, now))).collect();
         let rounds = stream::unfold((shards, QUERIES_AT_ONCE), |(shards, at_once)| async move {
             let pages = stream::iter(shards).map(|mut shard| async move { (shard.next().await, shard) });
             let (mut keys, mut unread) = (Vec::new(), Vec::new());

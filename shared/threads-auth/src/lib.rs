@@ -53,6 +53,7 @@ pub use remedy::{Party, Remedy};
 pub use removal::{Deauthorized, Deleted, Disconnected, RemovalError};
 pub use service::ThreadsAuth;
 pub use threads_auth_model::events::{Event, EventData, EventKind, SOURCE as EVENT_SOURCE};
+pub use threads_auth_model::schedule::Part;
 pub use threads_auth_model::{
     Cause, Grant, Key, LONGEST_REFERENCE, MAX_REFERENCE, Pause, Progress, Pseudonym, RevokedBy, ScopesSource,
     Session, SessionState, SessionStatus, State, Status, Summary, error_chain,

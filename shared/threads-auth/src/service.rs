@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use threads_auth_model::schedule::Part;
 use threads_auth_model::{Grant, Inconsistency, Key, Progress, Session, Status, Vault, error_chain};
 use threads_auth_store::{LookupError, Page, PageRequest, Secrets, SecretsError, Store, StoreError, Table};
 use threads_graph::UserId;
@@ -275,6 +276,21 @@ impl ThreadsAuth {
         self.sweep_watched(now, budget, |_| ControlFlow::Continue(())).await
     }
 
+    /// Does the same as [`Self::sweep`] in a part of the due index, beside sweeps of the other
+    /// parts.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::sweep`].
+    pub async fn sweep_part(
+        &self,
+        part: Part,
+        now: Timestamp,
+        budget: Duration,
+    ) -> Result<SweepReport, SweepError> {
+        let watch = |_| ControlFlow::Continue(());
+        Box::pin(refresh::sweep::sweep(&self.0, part, now, budget, watch)).await
+    }
+
     /// Does the same as [`Self::sweep`], and passes each outcome to `watch`. After its `Break` no
     /// other grant is begun.
     ///
@@ -287,7 +303,7 @@ impl ThreadsAuth {
         watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
     ) -> Result<SweepReport, SweepError> {
         // Boxed, because this is the largest future of all.
-        Box::pin(refresh::sweep::sweep(&self.0, now, budget, watch)).await
+        Box::pin(refresh::sweep::sweep(&self.0, Part::WHOLE, now, budget, watch)).await
     }
 
     /// Returns the number of grants that are due at `now`.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use threads_auth_model::schedule::{self, DataAccess};
+use threads_auth_model::schedule::{self, DataAccess, Part};
 use threads_auth_model::{Claim, Grant, Key, State, error_chain};
 
 use crate::clients::Clients;
@@ -20,17 +20,17 @@ const HOURS_BETWEEN: u64 = 37 * 24;
 /// Minimum remaining life of a token whose refresh is left to a later sweep, in seconds.
 const LONG_ENOUGH: i64 = 10 * 86_400;
 
-/// Returns the number of refreshes after which a sweep leaves tokens that can wait. The accounts
-/// are estimated from the first partition, since users are spread evenly. If it cannot be counted,
-/// the sweep makes the minimum: the tokens that it leaves live for days.
-pub(crate) async fn quota(clients: &Clients) -> u64 {
-    let Some(shard) = schedule::shards().next() else { return u64::MAX };
+/// Returns the number of refreshes after which a sweep of `part` leaves tokens that can wait. The
+/// accounts are estimated from the first partition, since users are spread evenly. If it cannot be
+/// counted, the sweep makes the minimum: the tokens that it leaves live for days.
+pub(crate) async fn quota(clients: &Clients, part: Part) -> u64 {
+    let Some(shard) = part.shards().next() else { return u64::MAX };
     let counted = clients.store.count_due(&shard, Timestamp::MAX).await;
     let rows = counted.unwrap_or_else(|error| {
         tracing::warn!(error = error_chain(&error), "the accounts could not be counted: few are refreshed");
         0
     });
-    quota_of(rows * u64::from(schedule::DUE_SHARDS)).max(clients.config.sweep_least)
+    quota_of(rows * part.shards().count() as u64).max(clients.config.sweep_least)
 }
 
 fn quota_of(accounts: u64) -> u64 {

@@ -15,6 +15,7 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use threads_auth_model::rules::LeaseReason;
+use threads_auth_model::schedule::Part;
 use threads_auth_model::seal::SealError;
 use threads_auth_model::{Key, Pause, error_chain, schedule};
 use threads_auth_store::{QUERIES_AT_ONCE, SecretsError, StoreError};
@@ -150,10 +151,11 @@ impl SweepError {
     }
 }
 
-/// Processes every grant that is due at `now`, for at most `budget`. `watch` receives each outcome.
-/// After its `Break` no other grant is begun.
+/// Processes every grant of `part` that is due at `now`, for at most `budget`. `watch` receives
+/// each outcome. After its `Break` no other grant is begun.
 pub(crate) async fn sweep(
     clients: &Clients,
+    part: Part,
     now: Timestamp,
     budget: Duration,
     watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
@@ -182,17 +184,20 @@ pub(crate) async fn sweep(
         report.drift = drift::once_a_day(clients, &refresher.vault, now).await;
     }
     let are_deletions_seen = finish_deletions(&refresher, now, &mut report).await;
-    let unreadable = process_due(&refresher, now, &stopped, &mut report, watch).await;
+    let unreadable = process_due(&refresher, part, now, &stopped, &mut report, watch).await;
     clients.count_calls(1, time.now()).await;
     let refused = clients.callers.refused() - refused_before;
     report.refused_inspections = (refused > 0).then_some(refused);
     report.stopped = stopped.get().copied();
     report.weakest_token_days = refresher.weakest_days();
     // A sweep that has seen all due grants knows that the others wait on purpose, and has counted
-    // the delay of those that it leaves due.
+    // the delay of those that it leaves due. A sweep of a part looks at the others, too: nobody may
+    // sweep them.
     let has_seen_all = report.stopped.is_none() && unreadable.is_none();
-    let is_settled =
-        has_seen_all && are_deletions_seen && !report.outcomes.keys().any(|outcome| outcome.may_stay_due());
+    let is_settled = part.is_whole()
+        && has_seen_all
+        && are_deletions_seen
+        && !report.outcomes.keys().any(|outcome| outcome.may_stay_due());
     let waiting = if is_settled {
         0
     } else {
@@ -201,7 +206,7 @@ pub(crate) async fn sweep(
     report.oldest_overdue_seconds = refresher.overdue_seconds().max(waiting);
     report.unreadable_because = unreadable.as_ref().map(|error| error_chain(error));
     match unreadable {
-        Some(error) if report.unreadable_shards >= u32::from(schedule::DUE_SHARDS) => {
+        Some(error) if report.unreadable_shards as usize >= part.shards().count() => {
             Err(SweepError::Unreadable(error))
         }
         _ => Ok(report),
@@ -227,17 +232,18 @@ async fn finish_deletions(refresher: &Refresher<'_>, now: Timestamp, report: &mu
     false
 }
 
-/// Processes every grant that is due at `now`, and fills the report. Returns the last error of
-/// reading the due index, if there was one.
+/// Processes every grant of `part` that is due at `now`, and fills the report. Returns the last
+/// error of reading the due index, if there was one.
 async fn process_due(
     refresher: &Refresher<'_>,
+    part: Part,
     now: Timestamp,
     stopped: &OnceLock<Stopped>,
     report: &mut SweepReport,
     mut watch: impl FnMut(RefreshOutcome) -> ControlFlow<()>,
 ) -> Option<StoreError> {
     let clients = refresher.clients;
-    let mut due = pin!(clients.store.due_in_turn(now));
+    let mut due = pin!(clients.store.due_in_turn(part, now));
     let process = async |key: Key, may_be_left| {
         if may_be_left
             && let Ok(Some(grant)) = clients.store.grant_at(&key).await
@@ -251,7 +257,7 @@ async fn process_due(
         }
         Some(attempt)
     };
-    let mut round = Round::new(refresher, stopped);
+    let mut round = Round::new(refresher, part, stopped);
     let mut attempts = FuturesUnordered::new();
     let (mut next, mut is_all_read, mut is_all_seen) = (None, false, false);
     // Keys of rows to be read together, since most of these grants can wait.
@@ -337,6 +343,7 @@ async fn process_due(
 /// The state of a sweep over its due grants.
 struct Round<'a> {
     refresher: &'a Refresher<'a>,
+    part: Part,
     stopped: &'a OnceLock<Stopped>,
     /// Number of consecutive failures that are Meta's.
     breaker: u32,
@@ -355,9 +362,10 @@ struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(refresher: &'a Refresher<'a>, stopped: &'a OnceLock<Stopped>) -> Self {
+    fn new(refresher: &'a Refresher<'a>, part: Part, stopped: &'a OnceLock<Stopped>) -> Self {
         Self {
             refresher,
+            part,
             stopped,
             breaker: 0,
             begun: 0,
@@ -416,7 +424,7 @@ impl<'a> Round<'a> {
         let soon = self.begun.saturating_add(clients.config.sweep_concurrency as u64);
         if self.quota == Quota::Unknown && soon >= clients.config.sweep_least {
             self.quota = Quota::Counting;
-            self.beside.push(catch_up::quota(clients).map(Beside::Quota).boxed());
+            self.beside.push(catch_up::quota(clients, self.part).map(Beside::Quota).boxed());
         }
         may_be_left
     }
