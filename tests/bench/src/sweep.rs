@@ -56,10 +56,11 @@ pub(crate) struct Swept {
     pub(crate) calls: u64,
 }
 
-/// The table of grants: rows by key, and the due index.
+/// The table of grants: rows by key, as JSON, of which a million have room in memory, and the due
+/// index.
 #[derive(Default)]
 struct Table {
-    rows: HashMap<String, Row>,
+    rows: HashMap<String, Box<str>>,
     due: BTreeSet<(String, i64, String)>,
 }
 
@@ -74,21 +75,24 @@ impl Table {
     fn put(&mut self, key: &str, row: Row) {
         self.remove(key);
         self.due.extend(due(key, &row));
-        self.rows.insert(key.to_owned(), row);
+        self.rows.insert(key.to_owned(), Value::Object(row).to_string().into());
     }
 
-    fn remove(&mut self, key: &str) -> Option<Row> {
-        let row = self.rows.remove(key)?;
-        if let Some(entry) = due(key, &row) {
+    fn get(&self, key: &str) -> Option<Row> {
+        serde_json::from_str(self.rows.get(key)?).ok()
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(entry) = self.get(key).and_then(|row| due(key, &row)) {
             self.due.remove(&entry);
         }
-        Some(row)
+        self.rows.remove(key);
     }
 
     /// Applies an update without its condition: one process is alone here.
     fn update(&mut self, request: &Value) -> Option<(Row, Row)> {
         let key = request["Key"]["pk"]["S"].as_str()?;
-        let old = self.rows.get(key).cloned().unwrap_or_default();
+        let old = self.get(key).unwrap_or_default();
         let mut new = old.clone();
         new.insert("pk".to_owned(), json!({"S": key}));
         let expression = request["UpdateExpression"].as_str().unwrap_or_default();
@@ -147,7 +151,7 @@ impl Table {
     fn answer(&mut self, operation: &str, request: &Value) -> Option<Value> {
         let key = || request["Key"]["pk"]["S"].as_str();
         match operation {
-            "GetItem" => Some(self.rows.get(key()?).map_or_else(|| json!({}), |row| json!({"Item": row}))),
+            "GetItem" => Some(self.get(key()?).map_or_else(|| json!({}), |row| json!({"Item": row}))),
             "PutItem" => {
                 let row = request["Item"].as_object()?.clone();
                 let key = row.get("pk")?["S"].as_str()?.to_owned();
