@@ -601,8 +601,8 @@ impl Year {
                 known.refreshed += 1;
                 // The previous token may still have worked, which is as good.
                 known.lost = None;
-                // A token that was not extended is announced once, and so is the end of the access to
-                // a private profile, which a refresh does not move.
+                // A token that was not extended is announced once, and so is the end of the access
+                // to a private profile, which a refresh does not move.
                 known.is_warned &= self.proxy.ends_soon(person) || self.plan.private[person];
             }
             // The access to a private profile's data may end before the token.
