@@ -273,7 +273,7 @@ impl ThreadsAuth {
     /// - Returns [`SweepError::Unreadable`] if no part of the due index can be read.
     /// - Returns [`SweepError::Seal`] if the random generator fails.
     pub async fn sweep(&self, now: Timestamp, budget: Duration) -> Result<SweepReport, SweepError> {
-        self.sweep_watched(now, budget, |_| ControlFlow::Continue(())).await
+        self.sweep_part(Part::WHOLE, now, budget).await
     }
 
     /// Does the same as [`Self::sweep`] in a part of the due index, beside sweeps of the other

@@ -253,6 +253,11 @@ impl Plan {
         self.windows.iter().filter(move |window| (window.from..window.until).contains(&at)).map(|w| w.trouble)
     }
 
+    /// Returns true if the secrets cannot be read at a time.
+    pub(crate) fn are_secrets_down(&self, at: i64) -> bool {
+        self.trouble(at).any(|trouble| matches!(trouble, Trouble::Secrets(_)))
+    }
+
     pub(crate) fn is_outage(&self, at: i64) -> bool {
         self.trouble(at).any(Trouble::is_outage)
     }

@@ -424,12 +424,12 @@ impl Year {
         let now = self.now();
         let is_half_down = self.plan.trouble(now).any(|trouble| trouble == Trouble::WritesDown);
         // A new process would have no value of the secrets.
-        let has_secrets = !self.plan.trouble(now).any(|trouble| matches!(trouble, Trouble::Secrets(_)));
+        let may_die = !self.plan.are_secrets_down(now);
         for attempt in 1..=TRIES {
             self.report.sweeps += 1;
             let sweeps = self.report.sweeps;
             let kill = self.kill.take().or_else(|| {
-                let kill = has_secrets && self.chance.hits(KILLS, "kill", sweeps, 0);
+                let kill = may_die && self.chance.hits(KILLS, "kill", sweeps, 0);
                 kill.then(|| Kill::AtCall(self.chance.below(KILLED_WITHIN, "kill", sweeps, 1)))
             });
             self.proxy.arm(kill);
@@ -526,8 +526,7 @@ impl Year {
     /// Requests the tokens of some people.
     async fn requests(&mut self) -> Result<()> {
         let now = self.now();
-        let is_secret = self.plan.trouble(now).any(|trouble| matches!(trouble, Trouble::Secrets(_)));
-        if self.plan.is_outage(now) || !(is_secret || now % DAY == 0) {
+        if self.plan.is_outage(now) || !(self.plan.are_secrets_down(now) || now % DAY == 0) {
             return Ok(());
         }
         let count = (self.people.len() / VENDED_OF).max(2);
